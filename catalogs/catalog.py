@@ -1,0 +1,140 @@
+"""The catalog: every kind of record, the user's layered over the shipped ones, loaded when first asked for."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from catalogs.accelerator import Accelerator
+from catalogs.errors import DataFileError, UnknownNameError
+from catalogs.fabric import Fabric
+from catalogs.framework import Framework
+from catalogs.loading import read_records
+from catalogs.model import Model
+from catalogs.offer import Currency, Offer
+from catalogs.profile import Profile
+from catalogs.record import Record
+from catalogs.server import Server
+
+R = TypeVar("R", bound=Record)
+
+SHIPPED = Path(__file__).parent / "data"
+
+KINDS: dict[str, type[Record]] = {
+    "accelerators": Accelerator,
+    "servers": Server,
+    "fabrics": Fabric,
+    "models": Model,
+    "frameworks": Framework,
+    "profiles": Profile,
+    "offers": Offer,
+    "currencies": Currency,
+}
+"""Catalog kind (and folder name) to record type."""
+
+
+class Catalog:
+    """Read-only view of the shipped catalog with any number of user directories layered over it.
+
+    A directory has one folder per kind (``accelerators/``, ``offers/`` …) with YAML or CSV files in it.
+    A record of a later directory replaces the record of the same name of an earlier one.
+    """
+
+    def __init__(self, directories: Iterable[Path | str] = ()) -> None:
+        self.directories = (SHIPPED, *(Path(d) for d in directories))
+        for directory in self.directories:
+            if not directory.is_dir():
+                raise DataFileError(f"{directory}: no such catalog directory")
+            unknown = [p.name for p in directory.iterdir() if p.is_dir() and p.name not in KINDS]
+            if unknown and directory != SHIPPED:
+                raise DataFileError(f"{directory}: unknown folder {unknown[0]!r}; a catalog has {', '.join(KINDS)}")
+
+    @cached_property
+    def accelerators(self) -> dict[str, Accelerator]:
+        """Accelerators by name."""
+        return self._layered("accelerators", Accelerator)
+
+    @cached_property
+    def servers(self) -> dict[str, Server]:
+        """Servers by name."""
+        return self._layered("servers", Server)
+
+    @cached_property
+    def fabrics(self) -> dict[str, Fabric]:
+        """Fabrics by name."""
+        return self._layered("fabrics", Fabric)
+
+    @cached_property
+    def models(self) -> dict[str, Model]:
+        """Model architectures by name."""
+        return self._layered("models", Model)
+
+    @cached_property
+    def frameworks(self) -> dict[str, Framework]:
+        """Frameworks by name."""
+        return self._layered("frameworks", Framework)
+
+    @cached_property
+    def profiles(self) -> dict[str, Profile]:
+        """Fitted profiles by name."""
+        return self._layered("profiles", Profile)
+
+    @cached_property
+    def offers(self) -> dict[str, Offer]:
+        """Price offers by name."""
+        return self._layered("offers", Offer)
+
+    @cached_property
+    def currencies(self) -> dict[str, Currency]:
+        """Exchange rates by lower-case ISO code."""
+        return self._layered("currencies", Currency)
+
+    def kind(self, kind: str) -> dict[str, Record]:
+        """All records of one kind by name."""
+        if kind not in KINDS:
+            raise UnknownNameError(unknown_name("catalog kind", kind, KINDS))
+        return getattr(self, kind)  # type: ignore[no-any-return]
+
+    def find(self, kind: str, name: str) -> Record:
+        """One record; an unknown name raises with the nearest known ones."""
+        records = self.kind(kind)
+        try:
+            return records[name]
+        except KeyError:
+            raise UnknownNameError(unknown_name(kind.removesuffix("s"), name, records)) from None
+
+    def server_of(self, accelerator: str) -> Server:
+        """The server assumed for an accelerator when an offer names none."""
+        known = [s for s in self.servers.values() if s.accelerator == accelerator]
+        if not known:
+            raise UnknownNameError(f"no server in the catalog holds {accelerator!r}; add one under servers/")
+        return next((s for s in known if s.default), known[0])
+
+    def _layered(self, kind: str, record_type: type[R]) -> dict[str, R]:
+        layered: dict[str, R] = {}
+        for directory in self.directories:
+            layered |= _read_directory(directory / kind, record_type)
+        return layered
+
+
+def _read_directory(folder: Path, record_type: type[R]) -> dict[str, R]:
+    found: dict[str, R] = {}
+    origin: dict[str, Path] = {}
+    for path in sorted(p for p in folder.glob("*") if p.suffix in {".yaml", ".yml", ".csv"}):
+        for record in read_records(path, record_type):
+            if record.name in found:
+                raise DataFileError(f"{path}: {record.name!r} is already defined in {origin[record.name]}")
+            found[record.name] = record
+            origin[record.name] = path
+    return found
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
+    """The message for a name nobody knows, with the nearest ones."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or [n for n in names if name.lower() in n][:3]
+    hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names[:12])}{'…' if names[12:] else ''}"
+    return f"unknown {what} {name!r}; {hint}"

@@ -1,0 +1,53 @@
+"""Profiles: the few fitted constants of an accelerator × framework × precision."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt
+
+from catalogs.quantity import Bytes, Seconds
+from catalogs.record import Record
+
+Precision = Literal["bf16", "fp16", "fp8", "mxfp8", "nvfp4"]
+
+
+class Profile(Record):
+    """How well one framework drives one accelerator at one precision.
+
+    Each constant has a physical meaning and a range; none belongs to a single run.
+
+    Attributes:
+        accelerator, framework, precision: what the constants hold for.
+        inherited_from: name of the relative these constants were taken from, if nothing was measured here.
+        rows: measured rows the fit used (0 = inherited or datasheet).
+        gemm_efficiency: share of the dense peak that a large, well-shaped matmul reaches.
+        attention_efficiency: share of the dense peak that fused attention reaches.
+        memory_efficiency: share of nominal memory bandwidth that element-wise kernels reach.
+        scale_up_efficiency, scale_out_efficiency: share of nominal link bandwidth that collectives reach.
+        data_overlap: share of data-parallel traffic that may hide behind backward compute.
+        tensor_overlap: share of tensor/context/expert-parallel traffic that may hide behind compute.
+        layer_launch_s: host time to launch the forward kernels of one layer (a floor, not an addition).
+        jitter_per_doubling: fractional slow-down of a step per doubling of the number of servers.
+        reserve_bytes: held by driver, runtime and communication buffers, per device.
+        fragmentation: share of the allocated peak that the caching allocator reserves on top.
+        log_sigma: standard deviation of log(measured / predicted) step time, held-apart.
+    """
+
+    accelerator: str
+    framework: str
+    precision: Precision
+    inherited_from: str | None = None
+    rows: NonNegativeInt
+    gemm_efficiency: float = Field(gt=0, le=1.0)
+    attention_efficiency: float = Field(gt=0, le=1.0)
+    memory_efficiency: float = Field(gt=0, le=1.0)
+    scale_up_efficiency: float = Field(gt=0, le=1.0)
+    scale_out_efficiency: float = Field(gt=0, le=1.0)
+    data_overlap: float = Field(ge=0, le=1.0)
+    tensor_overlap: float = Field(ge=0, le=1.0)
+    layer_launch_s: Seconds = Field(ge=0, le=0.1)
+    jitter_per_doubling: float = Field(ge=0, le=0.2)
+    reserve_bytes: Bytes = Field(ge=0)
+    fragmentation: float = Field(ge=0, le=0.5)
+    log_sigma: float = Field(ge=0, le=1.0)

@@ -1,0 +1,41 @@
+"""What every catalog record has: a name, and a source and date for its numbers."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Record(BaseModel):
+    """A named, immutable, sourced entry of a catalog.
+
+    Attributes:
+        name: the slug by which users and other records refer to the entry.
+        title: the name as a person writes it.
+        sources: field name (or ``"*"`` for all remaining fields) to URL or citation.
+        date: when the numbers were read or valid, ``YYYY``, ``YYYY-MM`` or ``YYYY-MM-DD``.
+        estimated: names of fields that are estimates, not published figures.
+        notes: anything a reader must know before using the numbers.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._+-]*$")
+    title: str = ""
+    sources: dict[str, str]
+    date: str = Field(pattern=r"^\d{4}(-\d{2}(-\d{2})?)?$")
+    estimated: tuple[str, ...] = ()
+    notes: str = ""
+
+    @model_validator(mode="after")
+    def _sources_name_fields(self) -> Record:
+        fields = type(self).model_fields
+        for named, where in ((tuple(self.sources), "sources"), (self.estimated, "estimated")):
+            unknown = [n for n in named if n != "*" and n.split(".")[0] not in fields]
+            if unknown:
+                raise ValueError(f"{where} names {', '.join(unknown)}, which this record does not have")
+        if "*" not in self.sources:
+            numbers = {n for n, v in self if isinstance(v, int | float | dict) and not isinstance(v, bool)}
+            missing = sorted(numbers - {"sources"} - {n.split(".")[0] for n in self.sources})
+            if missing:
+                raise ValueError(f"no source for {', '.join(missing)}; add them (or '*') to sources")
+        return self
