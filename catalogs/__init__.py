@@ -1,4 +1,4 @@
-"""What exists: accelerators, servers, fabrics, models, frameworks, fitted profiles and price offers, each with its source."""
+"""What exists: accelerators, servers, fabrics, models, frameworks, profiles and price offers, each with its source."""
 
 from catalogs.accelerator import Accelerator
 from catalogs.catalog import KINDS, Catalog

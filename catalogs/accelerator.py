@@ -58,7 +58,7 @@ class Accelerator(Record):
     memory_bytes: Bytes = Field(gt=0)
     memory_bandwidth_bytes_per_s: BytesPerSecond = Field(gt=0)
     peak_flops_per_s: dict[Dtype, FlopPerSecond]
-    achieved_flops_per_s: dict[Dtype, FlopPerSecond] = {}
+    achieved_flops_per_s: dict[Dtype, FlopPerSecond] = Field(default={})
     compute_units: PositiveInt | None = None
     scale_up: ScaleUp
     host_link_bytes_per_s: BytesPerSecond | None = Field(default=None, gt=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,7 @@ from catalogs.fabric import Fabric
 from catalogs.framework import Framework
 from catalogs.loading import read_records
 from catalogs.model import Model
+from catalogs.naming import unknown_name
 from catalogs.offer import Currency, Offer
 from catalogs.profile import Profile
 from catalogs.record import Record
@@ -22,6 +22,9 @@ from catalogs.server import Server
 R = TypeVar("R", bound=Record)
 
 SHIPPED = Path(__file__).parent / "data"
+
+SUFFIXES = frozenset({".yaml", ".yml", ".csv"})
+"""Endings of the files that are read; others (a README, say) are left alone."""
 
 KINDS: dict[str, type[Record]] = {
     "accelerators": Accelerator,
@@ -48,9 +51,7 @@ class Catalog:
         for directory in self.directories:
             if not directory.is_dir():
                 raise DataFileError(f"{directory}: no such catalog directory")
-            unknown = [p.name for p in directory.iterdir() if p.is_dir() and p.name not in KINDS]
-            if unknown and directory != SHIPPED:
-                raise DataFileError(f"{directory}: unknown folder {unknown[0]!r}; a catalog has {', '.join(KINDS)}")
+            _refuse_misplaced(directory)
 
     @cached_property
     def accelerators(self) -> dict[str, Accelerator]:
@@ -104,7 +105,7 @@ class Catalog:
         try:
             return records[name]
         except KeyError:
-            raise UnknownNameError(unknown_name(kind.removesuffix("s"), name, records)) from None
+            raise UnknownNameError(unknown_name(KINDS[kind].__name__.lower(), name, records)) from None
 
     def server_of(self, accelerator: str) -> Server:
         """The server assumed for an accelerator when an offer names none."""
@@ -120,21 +121,24 @@ class Catalog:
         return layered
 
 
+def _refuse_misplaced(directory: Path) -> None:
+    """Raise for an entry that nobody would read: a folder of no known kind, or a data file outside the folders."""
+    for path in sorted(directory.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir() and path.name not in KINDS:
+            raise DataFileError(f"{path}: {unknown_name('catalog folder', path.name, KINDS)}")
+        if path.is_file() and path.suffix.lower() in SUFFIXES:
+            raise DataFileError(f"{path}: not in a folder of its kind; move it into one of {', '.join(KINDS)}")
+
+
 def _read_directory(folder: Path, record_type: type[R]) -> dict[str, R]:
     found: dict[str, R] = {}
     origin: dict[str, Path] = {}
-    for path in sorted(p for p in folder.glob("*") if p.suffix in {".yaml", ".yml", ".csv"}):
+    for path in sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES):
         for record in read_records(path, record_type):
             if record.name in found:
                 raise DataFileError(f"{path}: {record.name!r} is already defined in {origin[record.name]}")
             found[record.name] = record
             origin[record.name] = path
     return found
-
-
-def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
-    """The message for a name nobody knows, with the nearest ones."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or [n for n in names if name.lower() in n][:3]
-    hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names[:12])}{'…' if names[12:] else ''}"
-    return f"unknown {what} {name!r}; {hint}"

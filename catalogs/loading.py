@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Hashable, Iterator
+import io
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from catalogs.errors import DataFileError
+from catalogs.naming import unknown_name
 from catalogs.record import Record
 
 R = TypeVar("R", bound=Record)
+
+MAX_DEPTH = 32
+"""Levels of nesting in a YAML file; records use four."""
+
+_LineOf = Callable[[tuple[int | str, ...]], int]
 
 MAX_FILE_BYTES = 64 * 2**20
 """A catalog file above this is refused unread (a price book of a million rows is still smaller)."""
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Safe loader that refuses duplicate keys and aliases (the stuff of YAML bombs)."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} appears twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)  # type: ignore[no-any-return]
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
-            raise yaml.constructor.ConstructorError(
-                None, None, "aliases (*name) are not allowed in data files", event.start_mark
-            )
-        return super().compose_node(parent, index)  # type: ignore[no-any-return]
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's safe loader where PyYAML was built with it, else the Python one."""
 
 
 def read_text(path: Path) -> str:
@@ -58,19 +51,64 @@ def read_text(path: Path) -> str:
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of one YAML file.
+    """The content of one YAML file; a key given twice and aliases (the stuff of YAML bombs) are refused.
 
     Raises:
         DataFileError: unreadable or not valid YAML; the message has file and line.
     """
     text = read_text(path)
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader subclass)
+        _refuse_aliases_and_depth(text)
+        root = yaml.compose(text, Loader=_Loader)
+        if root is None:
+            return None
+        _refuse_twins(root)
+        return _Loader("").construct_document(root)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise DataFileError(f"{path}{line}: not valid YAML: {error.problem}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise DataFileError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+
+
+def _refuse_aliases_and_depth(text: str) -> None:
+    """Raise at the first alias and at nesting no record has.
+
+    It reads the events first because libyaml's loader composes in C, where no override of ``compose_node`` is
+    called and a file of ten thousand brackets overflows the stack.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise _YamlProblem(f"alias *{event.anchor}: aliases are not allowed, repeat the value", event.start_mark)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise _YamlProblem(f"nested deeper than {MAX_DEPTH} levels", event.start_mark)
+
+
+def _refuse_twins(root: yaml.Node) -> None:
+    """Raise at a key that its mapping has twice (YAML itself would let the last one win)."""
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, yaml.MappingNode):
+            keys: set[str] = set()
+            for key, value in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise _YamlProblem("a key must be plain text", key.start_mark)
+                if key.value in keys:
+                    raise _YamlProblem(f"key {key.value!r} appears twice", key.start_mark)
+                keys.add(key.value)
+                waiting.append(value)
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+
+
+class _YamlProblem(yaml.MarkedYAMLError):
+    """Something that YAML allows and data files do not."""
+
+    def __init__(self, problem: str, mark: Any) -> None:
+        super().__init__(problem=problem, problem_mark=mark)
 
 
 def read_records(path: Path, record_type: type[R]) -> list[R]:
@@ -79,8 +117,8 @@ def read_records(path: Path, record_type: type[R]) -> list[R]:
     Raises:
         DataFileError: the file or one of its records is broken; the message has file, line and field.
     """
-    if path.suffix == ".csv":
-        return [_record(record_type, fields, path, lambda _, n=line: n) for line, fields in _csv_rows(path)]
+    if path.suffix.lower() == ".csv":
+        return [_record(record_type, fields, path, partial(_known_line, line)) for line, fields in _csv_rows(path)]
     content = read_yaml(path)
     if content is None:
         return []
@@ -91,11 +129,11 @@ def read_records(path: Path, record_type: type[R]) -> list[R]:
         if not isinstance(fields, dict):
             line = _yaml_line(path, index, ())
             raise DataFileError(f"{path}:{line}: expected a mapping of fields, found {type(fields).__name__}")
-        records.append(_record(record_type, fields, path, lambda loc, i=index: _yaml_line(path, i, loc)))
+        records.append(_record(record_type, fields, path, partial(_yaml_line, path, index)))
     return records
 
 
-def _record(record_type: type[R], fields: dict[str, Any], path: Path, line_of: Any) -> R:
+def _record(record_type: type[R], fields: dict[str, Any], path: Path, line_of: _LineOf) -> R:
     try:
         return record_type.model_validate(fields)
     except ValidationError as error:
@@ -103,7 +141,7 @@ def _record(record_type: type[R], fields: dict[str, Any], path: Path, line_of: A
         location = first["loc"]
         where = ".".join(str(part) for part in location)
         name = fields.get("name", "?")
-        message = first["msg"].removeprefix("Value error, ")
+        message = _reworded(first, record_type)
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise DataFileError(
             f"{path}:{line_of(location)}: {record_type.__name__.lower()} {name!r}"
@@ -111,12 +149,29 @@ def _record(record_type: type[R], fields: dict[str, Any], path: Path, line_of: A
         ) from None
 
 
+def _reworded(error: ErrorDetails, record_type: type[Record]) -> str:
+    """What is wrong in the words of a data file rather than of the validator."""
+    if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
+        return unknown_name("field", str(error["loc"][0]), record_type.model_fields)
+    if error["type"] == "extra_forbidden":
+        return "unknown field"
+    if error["type"] == "missing":
+        return "is missing"
+    if error["type"] == "string_type":
+        return f"{error['input']!s} was read as {type(error['input']).__name__}, not as text; put it in quotes"
+    return error["msg"].removeprefix("Value error, ")
+
+
 def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(read_text(path).splitlines(), strict=True)
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
     try:
+        header = reader.fieldnames or ()
+        if len(set(header)) != len(header):
+            twice = sorted({column for column in header if list(header).count(column) > 1})
+            raise DataFileError(f"{path}:1: column {', '.join(twice)} appears twice")
         for row in reader:
             if None in row or None in row.values():
-                raise DataFileError(f"{path}:{reader.line_num}: row does not have {len(reader.fieldnames or ())} cells")
+                raise DataFileError(f"{path}:{reader.line_num}: row does not have {len(header)} cells")
             yield reader.line_num, _nested({key: cell for key, cell in row.items() if cell != ""})
     except csv.Error as error:
         raise DataFileError(f"{path}:{reader.line_num}: not valid CSV: {error}") from None
@@ -131,9 +186,15 @@ def _nested(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
+def _known_line(line: int, _: tuple[Any, ...]) -> int:
+    return line
+
+
 def _yaml_line(path: Path, index: int, location: tuple[Any, ...]) -> int:
     """The 1-based line of a field of the index-th record (found again only when there is something to report)."""
     root = yaml.compose(read_text(path), Loader=_Loader)
+    if not isinstance(root, yaml.SequenceNode):
+        return 1
     node: yaml.Node = root.value[index]
     for part in location:
         if isinstance(node, yaml.MappingNode):

@@ -64,22 +64,21 @@ def parse_quantity(value: object, units: dict[str, float], what: str, *, bare: b
     if isinstance(value, bool) or value is None:
         raise UsageError(f"{what}: {value!r} is not a number; write for example {_example(units)}")
     if isinstance(value, int | float):
-        number, suffix = float(value), ""
+        number, suffix = _as_float(value), ""
     else:
         match = _NUMBER.match(str(value))
         if match is None:
             raise UsageError(f"{what}: {value!r} is not a number with a unit; write for example {_example(units)}")
         number, suffix = float(match[1].replace("_", "")), match[2]
-    if not math.isfinite(number):
-        raise UsageError(f"{what}: {value!r} is not a finite number")
-    if suffix == "":
-        if not bare and "" not in units:
-            raise UsageError(f"{what}: {value!r} has no unit; write one of {', '.join(units)}")
-        return number * units.get("", 1.0)
-    if suffix not in units:
+    if suffix == "" and not bare and "" not in units:
+        raise UsageError(f"{what}: {value!r} has no unit; write one of {', '.join(units)}")
+    if suffix and suffix not in units:
         known = ", ".join(u for u in units if u)
         raise UsageError(f"{what}: unit {suffix!r} of {value!r} makes no sense here; use one of {known}")
-    return number * units[suffix]
+    quantity = number * units.get(suffix, 1.0)
+    if not math.isfinite(quantity):
+        raise UsageError(f"{what}: {value!r} is not a finite number")
+    return quantity
 
 
 def parse_positive(value: object, units: dict[str, float], what: str, *, bare: bool = True) -> float:
@@ -94,8 +93,15 @@ def parse_positive(value: object, units: dict[str, float], what: str, *, bare: b
     return number
 
 
+def _as_float(number: int | float) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf
+
+
 def _example(units: dict[str, float]) -> str:
-    return "80" + next((u for u in reversed(units) if u), "")
+    return "80" + next((u for u in ("GB", "GB/s", "TFLOP/s", "kW", "d", "B") if u in units), "")
 
 
 def _field(units: dict[str, float], what: str) -> BeforeValidator:

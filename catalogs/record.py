@@ -22,7 +22,7 @@ class Record(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._+-]*$")
     title: str = ""
     sources: dict[str, str]
-    date: str = Field(pattern=r"^\d{4}(-\d{2}(-\d{2})?)?$")
+    date: str = Field(pattern=r"^\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?$")
     estimated: tuple[str, ...] = ()
     notes: str = ""
 
@@ -34,8 +34,16 @@ class Record(BaseModel):
             if unknown:
                 raise ValueError(f"{where} names {', '.join(unknown)}, which this record does not have")
         if "*" not in self.sources:
-            numbers = {n for n, v in self if isinstance(v, int | float | dict) and not isinstance(v, bool)}
+            numbers = {n for n, v in self if _holds_numbers(v)}
             missing = sorted(numbers - {"sources"} - {n.split(".")[0] for n in self.sources})
             if missing:
                 raise ValueError(f"no source for {', '.join(missing)}; add them (or '*') to sources")
+        uncited = sorted(n for n, citation in self.sources.items() if not citation.strip())
+        if uncited:
+            raise ValueError(f"the source of {', '.join(uncited)} is empty; cite where the number was read")
         return self
+
+
+def _holds_numbers(value: object) -> bool:
+    """Whether a field needs a source: numbers and what is made of them, but neither flags nor text."""
+    return isinstance(value, int | float | dict | BaseModel) and not isinstance(value, bool)
