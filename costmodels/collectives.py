@@ -1,0 +1,89 @@
+"""Seconds of collectives on the level of the fabric their group crosses (alpha-beta model)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from costmodels.columns import Column
+from costmodels.device import Device
+
+
+def members_per_domain(size: Column, stride: Column, device: Device) -> Column:
+    """How many of a group's members share one scale-up domain.
+
+    Ranks are laid out with the group's neighbours ``stride`` ranks apart, as Megatron-LM orders them
+    (tensor, context, data, pipeline from the inside out).
+    """
+    return np.clip(np.floor(device.scale_up_domain / stride), 1.0, size)
+
+
+def scale_up_bandwidth(members: Column, device: Device, efficiency: Column) -> Column:
+    """Achieved scale-up bytes/s per accelerator for a group with ``members`` in the domain.
+
+    In a full mesh a group reaches only the links between its own members: (g-1)/(domain-1) of the total.
+    """
+    links = np.where(device.scale_up_domain > 1, (members - 1) / np.maximum(device.scale_up_domain - 1, 1), 1.0)
+    share = np.where((device.scale_up_mesh > 0) & (members > 1), np.minimum(links, 1.0), 1.0)
+    return device.scale_up_bytes_per_s * efficiency * share
+
+
+def scale_out_bandwidth(span: Column, device: Device, efficiency: Column) -> Column:
+    """Achieved scale-out bytes/s per accelerator of a group spanning ``span`` consecutive ranks."""
+    beyond_leaf = np.where(span > device.leaf_accelerators, device.oversubscription, 1.0)
+    return device.scale_out_bytes_per_s * efficiency / beyond_leaf
+
+
+def group_bandwidth(size: Column, stride: Column, device: Device, up: Column, out: Column) -> Column:
+    """Bytes/s at which each member of a group can send around a ring through all members.
+
+    A group inside one domain runs at scale-up speed. A larger one is limited by the slower of the scale-up links
+    and of the network interfaces of its members in one server, which it uses together (one ring per interface).
+
+    Args:
+        size, stride: members and the distance between neighbouring ranks.
+        device: the hardware.
+        up, out: achieved shares of nominal scale-up and scale-out bandwidth.
+    """
+    members = members_per_domain(size, stride, device)
+    inside = scale_up_bandwidth(members, device, up)
+    network = members * scale_out_bandwidth(size * stride, device, out)
+    through_network = np.where(members > 1, np.minimum(inside, network), network)
+    return np.where(size <= members, inside, through_network)
+
+
+def group_latency_s(size: Column, stride: Column, device: Device) -> Column:
+    """Latency of one collective: one message per level of a binary tree over the members."""
+    hop = np.where(size <= members_per_domain(size, stride, device), device.scale_up_latency_s, device.scale_out_latency_s)
+    return np.ceil(np.log2(np.maximum(size, 1.0))) * hop
+
+
+def gather_seconds(total_bytes: Column, size: Column, bandwidth: Column, latency_s: Column) -> Column:
+    """All-gather (or reduce-scatter) of ``total_bytes`` over ``size`` members: (n-1)/n of them cross each link.
+
+    Source: Thakur et al. 2005, *Optimization of Collective Communication Operations in MPICH*, ring algorithm.
+    An all-reduce is a reduce-scatter followed by an all-gather: twice this.
+    """
+    return np.where(size > 1, total_bytes * (size - 1) / size / bandwidth + latency_s, 0.0)
+
+
+def all_to_all_seconds(
+    send_bytes: Column, size: Column, stride: Column, device: Device, up: Column, out: Column
+) -> Column:
+    """All-to-all in which every member holds ``send_bytes``, 1/size of them for each member (itself included).
+
+    The part for members of the same domain and the part for the others travel at once on their own links.
+    """
+    members = members_per_domain(size, stride, device)
+    inside = send_bytes * (members - 1) / size / scale_up_bandwidth(members, device, up)
+    outside = send_bytes * (size - members) / size / scale_out_bandwidth(size * stride, device, out)
+    return np.where(size > 1, np.maximum(inside, outside) + group_latency_s(size, stride, device), 0.0)
+
+
+def neighbour_seconds(message_bytes: Column, distance: Column, device: Device, up: Column, out: Column) -> Column:
+    """One message to the rank ``distance`` away (pipeline and ring neighbours)."""
+    inside = distance < device.scale_up_domain
+    # In a full mesh a pair has one link of its own.
+    pair = scale_up_bandwidth(np.full_like(device.scale_up_domain, 2.0), device, up)
+    bandwidth = np.where(inside, pair, scale_out_bandwidth(distance, device, out))
+    latency = np.where(inside, device.scale_up_latency_s, device.scale_out_latency_s)
+    return message_bytes / bandwidth + latency

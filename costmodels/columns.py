@@ -1,0 +1,36 @@
+"""The one data type of the cost models: float64 columns that broadcast with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Column = NDArray[np.float64]
+"""A float64 array of any shape (0-d for one value) that broadcasts with the other columns."""
+
+
+class Columns:
+    """Base of the frozen dataclasses whose fields are all :data:`Column`."""
+
+    @classmethod
+    def from_values(cls, **values: object) -> Self:
+        """The bundle with every value as a float64 array (scalars become 0-d)."""
+        return cls(**{name: np.asarray(value, dtype=np.float64) for name, value in values.items()})
+
+    @classmethod
+    def stack(cls, items: Sequence[Self]) -> Self:
+        """One bundle of shape ``(len(items),)`` from bundles of 0-d columns."""
+        return cls(**{name: np.array([getattr(item, name) for item in items]) for name in cls.names()})
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The field names, in order."""
+        return tuple(f.name for f in fields(cls))  # type: ignore[arg-type]
+
+    def map(self, function: Callable[[Column], Any]) -> Self:
+        """The bundle with ``function`` applied to every column (an index, a reshape, a repeat)."""
+        return type(self)(**{name: function(getattr(self, name)) for name in self.names()})

@@ -1,0 +1,286 @@
+"""Seconds of one transformer layer on one rank for one micro-batch: matmuls, attention, memory traffic, collectives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from costmodels.architecture import Architecture
+from costmodels.collectives import all_to_all_seconds, gather_seconds, group_bandwidth, group_latency_s
+from costmodels.columns import Column, Columns
+from costmodels.device import Device
+from costmodels.efficiency import Efficiency
+from costmodels.elementwise import HALF, attention_bytes, dense_mlp_bytes, head_bytes, moe_bytes, score_bytes
+from costmodels.flops import FLASH_BACKWARD, attention_core_flops
+from costmodels.layout import Shard, residual_tokens, routed_tokens, tokens_per_rank
+from costmodels.matmul import linear_seconds
+from costmodels.recipe import Recipe
+
+HEAD_DIM_OVERHEAD = 32.0
+"""Head width at which fused attention spends half its time outside the matrix units (softmax, scaling); 128 is par."""
+
+BACKWARD_LAUNCHES = 1.5
+"""Kernels launched by the backward pass of a layer over those of the forward pass."""
+
+MOE_LAUNCHES = 2.0
+"""Kernels of an MoE layer (router, permutation, grouped products) over those of a dense layer."""
+
+RING_BACKWARD = 2.0
+"""Key/value ring traffic of the backward pass over the forward pass: keys and values, and their gradients."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerSeconds(Columns):
+    """Seconds by cause, forward (f) and backward (b), of one layer, block or head on one rank and micro-batch.
+
+    Attributes:
+        matmul_f, matmul_b: linear layers; ``matmul_b`` holds input and weight gradients.
+        weight_gradient: the part of ``matmul_b`` that zero-bubble schedules may postpone.
+        core_f, core_b: attention scores and context.
+        memory_f, memory_b: element-wise kernels.
+        launch_f, launch_b: waiting for the host to launch kernels, beyond the device time.
+        tensor_f, tensor_b: exposed tensor-parallel collectives.
+        context_f, context_b: exposed context-parallel exchange.
+        expert_f, expert_b: exposed expert-parallel exchange.
+        selective: what recomputing the attention core costs.
+    """
+
+    matmul_f: Column
+    matmul_b: Column
+    weight_gradient: Column
+    core_f: Column
+    core_b: Column
+    memory_f: Column
+    memory_b: Column
+    launch_f: Column
+    launch_b: Column
+    tensor_f: Column
+    tensor_b: Column
+    context_f: Column
+    context_b: Column
+    expert_f: Column
+    expert_b: Column
+    selective: Column
+
+    def __add__(self, other: LayerSeconds) -> LayerSeconds:
+        return LayerSeconds(**{name: getattr(self, name) + getattr(other, name) for name in self.names()})
+
+    def times(self, count: Column) -> LayerSeconds:
+        """The seconds of ``count`` such layers."""
+        return self.map(lambda column: column * count)
+
+    @property
+    def forward(self) -> Column:
+        """All forward seconds."""
+        return (
+            self.matmul_f
+            + self.core_f
+            + self.memory_f
+            + self.launch_f
+            + self.tensor_f
+            + self.context_f
+            + self.expert_f
+        )
+
+    @property
+    def backward(self) -> Column:
+        """All backward seconds, recomputation left out."""
+        return (
+            self.matmul_b
+            + self.core_b
+            + self.memory_b
+            + self.launch_b
+            + self.tensor_b
+            + self.context_b
+            + self.expert_b
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """Everything a layer's seconds depend on besides its kind: one bundle instead of six arguments."""
+
+    architecture: Architecture
+    shard: Shard
+    recipe: Recipe
+    device: Device
+    efficiency: Efficiency
+    seq: Column
+
+
+def dense_layer(x: Setting) -> LayerSeconds:
+    """Seconds of a layer with a dense MLP."""
+    return _floored(_attention_block(x) + _dense_mlp_block(x), x.efficiency.layer_launch_s)
+
+
+def moe_layer(x: Setting) -> LayerSeconds:
+    """Seconds of a layer with routed experts."""
+    return _floored(_attention_block(x) + _moe_block(x), MOE_LAUNCHES * x.efficiency.layer_launch_s)
+
+
+def head(x: Setting) -> LayerSeconds:
+    """Seconds of the output head and the loss, vocabulary split over tp, in half precision."""
+    a, s = x.architecture, x.shard
+    tokens = tokens_per_rank(s, x.seq)
+    linears = [(tokens, a.hidden, a.vocab / s.tp, np.ones(()))]
+    memory = head_bytes(a, s, x.recipe, x.seq)
+    half = np.full(np.shape(x.recipe.operand_bytes), HALF)
+    return _block(x, linears, memory, rate=x.device.attention_flops_per_s, operand_bytes=half, tensor_collectives=np.ones(()))
+
+
+def _attention_block(x: Setting) -> LayerSeconds:
+    a, s = x.architecture, x.shard
+    tokens = tokens_per_rank(s, x.seq)
+    one = np.ones(())
+    kv_local = a.head_dim * np.maximum(a.kv_heads / s.tp, 1.0)
+    has_q_lora = np.where(a.q_lora > 0, 1.0, 0.0)
+    plain = 1.0 - a.is_mla
+    linears = [
+        # Queries, keys and values in one product; a zero width drops a product.
+        (tokens, a.hidden, plain * (a.q_width / s.tp + 2.0 * kv_local), one),
+        (tokens, a.hidden, a.is_mla * (a.q_lora + a.kv_lora + a.rope_head_dim), one),
+        (tokens, np.where(has_q_lora > 0, a.q_lora, a.hidden), a.is_mla * a.q_width / s.tp, one),
+        (tokens, a.kv_lora, a.is_mla * a.heads * (a.nope_head_dim + a.v_head_dim) / s.tp, one),
+        (tokens, a.o_width / s.tp, a.hidden, one),
+    ]
+    block = _block(
+        x,
+        linears,
+        attention_bytes(a, s, x.recipe, x.seq),
+        rate=x.device.peak_flops_per_s,
+        operand_bytes=x.recipe.operand_bytes,
+        tensor_collectives=one,
+    )
+    return block + _attention_core(x)
+
+
+def _attention_core(x: Setting) -> LayerSeconds:
+    a, s, e, d = x.architecture, x.shard, x.efficiency, x.device
+    flash = x.recipe.flash > 0
+    sequences = s.micro_batch / (s.tp * s.cp)
+    skipping = attention_core_flops(a, x.seq, causal=True)
+    square = attention_core_flops(a, x.seq, causal=False)
+    width = a.q_width / a.heads
+    shape = (width / (width + HEAD_DIM_OVERHEAD)) / (128.0 / (128.0 + HEAD_DIM_OVERHEAD))
+    fused = sequences * skipping / (d.attention_flops_per_s * e.attention_efficiency * shape)
+    plain = sequences * square / (d.attention_flops_per_s * e.gemm_efficiency * np.minimum(shape, 1.0))
+    forward = np.where(flash, fused, plain)
+    backward = forward * np.where(flash, FLASH_BACKWARD, 2.0)
+    scores = score_bytes(a, s, x.recipe, x.seq) / (d.memory_bandwidth_bytes_per_s * e.memory_efficiency)
+
+    kv_bytes = HALF * np.where(a.is_mla > 0, a.q_width + a.o_width, 2.0 * a.kv_width) / s.tp * tokens_per_rank(s, x.seq)
+    bandwidth = group_bandwidth(s.cp, s.tp, d, e.scale_up_efficiency, e.scale_out_efficiency)
+    ring = np.where(s.cp > 1, (s.cp - 1) * kv_bytes / bandwidth + group_latency_s(s.cp, s.tp, d), 0.0)
+    return _nothing(
+        core_f=forward,
+        core_b=backward,
+        context_f=ring - np.minimum(e.tensor_overlap * ring, forward),
+        context_b=RING_BACKWARD * ring - np.minimum(e.tensor_overlap * RING_BACKWARD * ring, backward),
+        selective=s.selective * (forward + scores),
+    )
+
+
+def _dense_mlp_block(x: Setting) -> LayerSeconds:
+    a, s = x.architecture, x.shard
+    tokens = tokens_per_rank(s, x.seq)
+    one = np.ones(())
+    linears = [(tokens, a.hidden, (1.0 + a.gated) * a.ffn / s.tp, one), (tokens, a.ffn / s.tp, a.hidden, one)]
+    return _block(
+        x,
+        linears,
+        dense_mlp_bytes(a, s, x.recipe, x.seq),
+        rate=x.device.peak_flops_per_s,
+        operand_bytes=x.recipe.operand_bytes,
+        tensor_collectives=np.where(a.parallel_block > 0, 0.0, one),
+    )
+
+
+def _moe_block(x: Setting) -> LayerSeconds:
+    a, s, e, d = x.architecture, x.shard, x.efficiency, x.device
+    tokens = tokens_per_rank(s, x.seq)
+    one = np.ones(())
+    local = np.maximum(a.experts / s.ep, 1.0)
+    routed = routed_tokens(s, a.topk, x.seq)
+    per_expert = routed / local
+    wide = 1.0 + a.gated
+    linears = [
+        (residual_tokens(s, x.seq), a.hidden, a.experts, one),
+        (per_expert, a.hidden, wide * a.moe_ffn / s.etp, local),
+        (per_expert, a.moe_ffn / s.etp, a.hidden, local),
+        (tokens, a.hidden, wide * a.shared_ffn / s.tp, one),
+        (tokens, a.shared_ffn / s.tp, a.hidden, one),
+    ]
+    block = _block(
+        x,
+        linears,
+        moe_bytes(a, s, x.recipe, x.seq),
+        rate=d.peak_flops_per_s,
+        operand_bytes=x.recipe.operand_bytes,
+        tensor_collectives=np.where(a.shared_ffn > 0, one, 0.0),
+    )
+    up, out = e.scale_up_efficiency, e.scale_out_efficiency
+    sent = HALF * a.hidden * routed / s.etp
+    exchange = 2.0 * all_to_all_seconds(sent, s.ep, s.etp, d, up, out)
+    gathered = HALF * a.hidden * routed
+    bandwidth = group_bandwidth(s.etp, one, d, up, out)
+    gathering = 2.0 * gather_seconds(gathered, s.etp, bandwidth, group_latency_s(s.etp, one, d))
+    exposed = (1.0 - e.tensor_overlap) * (exchange + gathering)
+    return block + _nothing(expert_f=exposed, expert_b=exposed)
+
+
+def _block(
+    x: Setting,
+    linears: list[tuple[Column, Column, Column, Column]],
+    memory: tuple[Column, Column],
+    *,
+    rate: Column,
+    operand_bytes: Column,
+    tensor_collectives: Column,
+) -> LayerSeconds:
+    """Linear layers, element-wise traffic and ``tensor_collectives`` all-reduces of the residual stream each way."""
+    a, s, e, d = x.architecture, x.shard, x.efficiency, x.device
+    bandwidth = d.memory_bandwidth_bytes_per_s * e.memory_efficiency
+    forward = input_gradient = weight_gradient = np.zeros(())
+    for tokens, width_in, width_out, batch in linears:
+        f, i, w = linear_seconds(
+            tokens,
+            width_in,
+            width_out,
+            batch,
+            flops_per_s=rate * e.gemm_efficiency,
+            bytes_per_s=bandwidth,
+            compute_units=d.compute_units,
+            element_bytes=operand_bytes,
+        )
+        forward, input_gradient, weight_gradient = forward + f, input_gradient + i, weight_gradient + w
+    stream = HALF * a.hidden * tokens_per_rank(s, x.seq)
+    one = np.ones(())
+    link = group_bandwidth(s.tp, one, d, e.scale_up_efficiency, e.scale_out_efficiency)
+    # An all-reduce without sequence parallelism, a gather and a scatter with it: the same bytes.
+    reduce = 2.0 * gather_seconds(stream, s.tp, link, group_latency_s(s.tp, one, d))
+    exposed = (1.0 - e.tensor_overlap) * tensor_collectives * reduce
+    return _nothing(
+        matmul_f=forward,
+        matmul_b=input_gradient + weight_gradient,
+        weight_gradient=weight_gradient,
+        memory_f=memory[0] / bandwidth,
+        memory_b=memory[1] / bandwidth,
+        tensor_f=exposed,
+        tensor_b=exposed,
+    )
+
+
+def _floored(layer: LayerSeconds, launch_s: Column) -> LayerSeconds:
+    """The layer with the wait for the host added where the device is faster than the launches."""
+    device_f = layer.matmul_f + layer.core_f + layer.memory_f
+    device_b = layer.matmul_b + layer.core_b + layer.memory_b
+    return layer + _nothing(
+        launch_f=np.maximum(launch_s - device_f, 0.0),
+        launch_b=np.maximum(BACKWARD_LAUNCHES * launch_s - device_b, 0.0),
+    )
+
+
+def _nothing(**seconds: Column) -> LayerSeconds:
+    zero = np.zeros(())
+    return LayerSeconds(**{name: seconds.get(name, zero) for name in LayerSeconds.names()})

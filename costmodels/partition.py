@@ -1,0 +1,70 @@
+"""Which layers stand on which pipeline stage.
+
+Layers are cut into pp·vpp chunks of equal size; chunk j stands on stage j mod pp. Where the layers do not divide, the
+first and the last chunk are shorter (the embedding and the head stand there), as Megatron-LM's uneven first and last
+stages do.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from costmodels.architecture import Architecture
+from costmodels.columns import Column
+from costmodels.layout import Pipe
+
+
+def chunk_layers(a: Architecture, pipe: Pipe) -> Column:
+    """Layers of a full chunk."""
+    return np.ceil(a.layers / (pipe.pp * pipe.vpp))
+
+
+def missing_layers(a: Architecture, pipe: Pipe) -> Column:
+    """Layers by which the first and the last chunk together fall short of full ones."""
+    return chunk_layers(a, pipe) * pipe.pp * pipe.vpp - a.layers
+
+
+def can_partition(a: Architecture, pipe: Pipe, uneven: Column) -> Column:
+    """Whether the cut exists: even, or uneven where the framework allows it and no chunk is left empty.
+
+    Models whose MoE layers alternate with dense ones need chunks of whole periods.
+    """
+    missing = missing_layers(a, pipe)
+    last_keeps_one = np.ceil(missing / 2) <= chunk_layers(a, pipe) - 1
+    cut = (missing == 0) | ((uneven > 0) & (pipe.pp > 1) & last_keeps_one)
+    periods = (a.moe_every <= 1) | (np.mod(chunk_layers(a, pipe), np.maximum(a.moe_every, 1)) == 0)
+    return cut & periods & ((pipe.vpp == 1) | (pipe.pp > 1))
+
+
+def stage_layers(a: Architecture, pipe: Pipe, stage: Column) -> tuple[Column, Column]:
+    """Dense and MoE layers of a stage."""
+    chunk = chunk_layers(a, pipe)
+    first_short = np.floor(missing_layers(a, pipe) / 2)
+    layers: Column = np.zeros(())
+    moe: Column = np.zeros(())
+    for turn in range(int(np.max(pipe.vpp, initial=1))):
+        index = turn * pipe.pp + stage
+        start = np.clip(index * chunk - first_short, 0.0, a.layers)
+        end = np.clip((index + 1) * chunk - first_short, 0.0, a.layers)
+        present = turn < pipe.vpp
+        layers = layers + np.where(present, end - start, 0.0)
+        moe = moe + np.where(present, _moe_layers_before(a, end) - _moe_layers_before(a, start), 0.0)
+    return layers - moe, moe
+
+
+def _moe_layers_before(a: Architecture, layer: Column) -> Column:
+    """MoE layers among the first ``layer`` layers."""
+    periods = np.floor(np.maximum(layer - a.first_dense_layers, 0.0) / np.maximum(a.moe_every, 1.0))
+    return np.where(a.experts > 0, periods, 0.0)
+
+
+def peak_stages(a: Architecture, pipe: Pipe) -> tuple[Column, ...]:
+    """Stages among which the largest memory and the longest time of any stage must be found.
+
+    Stages of equal make-up differ only in micro-batches in flight, which fall with the stage: so the first stage,
+    the first full one, the one where dense layers end, the one after it, and the last.
+    """
+    boundary = np.mod(np.floor(np.where(a.experts > 0, a.first_dense_layers, 0.0) / chunk_layers(a, pipe)), pipe.pp)
+    last = pipe.pp - 1
+    zero = np.zeros_like(last)
+    return zero, np.minimum(1.0, last), boundary + zero, np.mod(boundary + 1, pipe.pp), last

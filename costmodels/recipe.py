@@ -1,0 +1,83 @@
+"""Number formats as columns: how many bytes a parameter, gradient, state or activation takes, and what is fused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from catalogs.errors import UnsupportedError
+from catalogs.framework import Framework
+from catalogs.profile import Precision
+from costmodels.columns import Column, Columns
+
+MOMENT_BYTES: dict[str, float] = {
+    "adamw": 8.0,  # two fp32 moments (Loshchilov & Hutter 2019)
+    "adamw-8bit": 2.0,  # two block-quantised moments (Dettmers et al. 2022)
+    "lion": 4.0,  # one momentum (Chen et al. 2023)
+    "sgd-momentum": 4.0,
+    "muon": 4.0,  # one momentum for matrices (Jordan 2024); embeddings counted alike
+    "adafactor": 0.0,  # row and column statistics only, (h+f)/(h·f) of a parameter (Shazeer & Stern 2018)
+}
+"""Optimizer to bytes of state per parameter, without the master copy."""
+
+OPERAND_BYTES: dict[Precision, float] = {"bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "mxfp8": 1.03125, "nvfp4": 0.5625}
+"""Bytes of one matmul operand element, block scales included (MXFP8: one byte per 32; NVFP4: one per 16)."""
+
+CAST_WEIGHT_COPIES = 2.0
+"""Low-precision copies of each weight kept for the forward and the transposed product (Transformer Engine)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe(Columns):
+    """Bytes and fusions of a framework × precision × optimizer.
+
+    Attributes:
+        operand_bytes: of one matmul operand element (2 in half precision, about 1 in fp8).
+        parameter_bytes: of one working parameter held between steps.
+        cast_bytes: of low-precision weight copies held beside it.
+        gradient_bytes: of one stored gradient element.
+        master_bytes: of one master-copy element (0 when the parameter itself is fp32).
+        moment_bytes: optimizer state per parameter.
+        gather_bytes: of a parameter element as gathered under ZeRO (1-3).
+        reduce_bytes: of a gradient element on the wire.
+        flash: 1 if attention scores never reach memory.
+        fused_activation: 1 if a gated activation saves no intermediate product.
+        fused_loss: 1 if cross entropy works on one half-precision copy of the logits.
+    """
+
+    operand_bytes: Column
+    parameter_bytes: Column
+    cast_bytes: Column
+    gradient_bytes: Column
+    master_bytes: Column
+    moment_bytes: Column
+    gather_bytes: Column
+    reduce_bytes: Column
+    flash: Column
+    fused_activation: Column
+    fused_loss: Column
+
+    @classmethod
+    def of(cls, framework: Framework, precision: Precision, optimizer: str) -> Recipe:
+        """The recipe a framework uses at a precision with an optimizer.
+
+        Raises:
+            UnsupportedError: the framework does not offer the optimizer.
+        """
+        if optimizer not in framework.optimizers:
+            raise UnsupportedError(
+                f"{framework.name} has no optimizer {optimizer!r}; it offers {', '.join(framework.optimizers)}"
+            )
+        operand = OPERAND_BYTES[precision]
+        return cls.from_values(
+            operand_bytes=operand,
+            parameter_bytes=framework.parameter_bytes,
+            cast_bytes=CAST_WEIGHT_COPIES * operand if operand < 2 else 0.0,
+            gradient_bytes=framework.gradient_bytes,
+            master_bytes=framework.master_bytes,
+            moment_bytes=MOMENT_BYTES[optimizer],
+            gather_bytes=framework.gather_bytes,
+            reduce_bytes=framework.reduce_bytes,
+            flash=framework.flash_attention,
+            fused_activation=framework.fused_mlp_activation,
+            fused_loss=framework.fused_softmax_loss,
+        )

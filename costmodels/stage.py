@@ -1,0 +1,235 @@
+"""Stages: what the layers of a pipeline stage cost together, and which stage is the slowest and the fullest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+from costmodels.activations import (
+    attention_activations,
+    backward_bytes,
+    dense_mlp_activations,
+    head_activations,
+    layer_input_bytes,
+    moe_activations,
+)
+from costmodels.columns import Column, Columns
+from costmodels.elementwise import HALF
+from costmodels.layer import LayerSeconds, Setting, dense_layer, head, moe_layer
+from costmodels.layout import Pipe, residual_tokens, routed_tokens, tokens_per_rank
+from costmodels.partition import chunk_layers, peak_stages, stage_layers
+from costmodels.states import (
+    attention_rank_params,
+    dense_mlp_rank_params,
+    expert_rank_params,
+    shared_rank_params,
+    stage_rank_params,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """Layer-level results for the shards of a table: the level below stages, computed once per shard.
+
+    Attributes:
+        dense, moe, head: seconds by cause.
+        dense_bytes, moe_bytes: saved activations of one layer without recomputation.
+        input_bytes: saved by a fully recomputed layer.
+        transient_bytes: of a backward pass through the wider kind of layer.
+        head_saved_bytes, logit_bytes: around the head.
+        unit_dense_params, unit_expert_params: parameters of the larger kind of layer on one rank (a ZeRO-3 unit).
+    """
+
+    dense: LayerSeconds
+    moe: LayerSeconds
+    head: LayerSeconds
+    dense_bytes: Column
+    moe_bytes: Column
+    input_bytes: Column
+    transient_bytes: Column
+    head_saved_bytes: Column
+    logit_bytes: Column
+    unit_dense_params: Column
+    unit_expert_params: Column
+
+
+def layers_of(x: Setting) -> Layers:
+    """Layer-level results for every shard of a setting."""
+    a, s, r = x.architecture, x.shard, x.recipe
+    attention = attention_activations(a, s, r, x.seq)
+    saved, logits = head_activations(a, s, r, x.seq)
+    has_moe, has_dense = np.where(a.moe_layers > 0, 1.0, 0.0), np.where(a.dense_layers > 0, 1.0, 0.0)
+    expert_width = a.moe_ffn / s.etp * routed_tokens(s, a.topk, x.seq) / tokens_per_rank(s, x.seq)
+    width = np.maximum(has_dense * a.ffn / s.tp, has_moe * (expert_width + a.shared_ffn / s.tp))
+    dense_unit = has_dense * dense_mlp_rank_params(a, s)
+    return Layers(
+        dense=dense_layer(x),
+        moe=moe_layer(x),
+        head=head(x),
+        dense_bytes=attention + dense_mlp_activations(a, s, r, x.seq),
+        moe_bytes=attention + moe_activations(a, s, r, x.seq),
+        input_bytes=layer_input_bytes(a, s, x.seq),
+        transient_bytes=backward_bytes(a, s, x.seq, width),
+        head_saved_bytes=saved,
+        logit_bytes=logits,
+        unit_dense_params=attention_rank_params(a, s) + np.maximum(dense_unit, has_moe * shared_rank_params(a, s)),
+        unit_expert_params=has_moe * expert_rank_params(a, s),
+    )
+
+
+def recomputed_share(x: Setting, pipe: Pipe) -> Column:
+    """Share of a stage's layers that is fully recomputed: the leading ``recompute_layers`` of a full stage."""
+    full = chunk_layers(x.architecture, pipe) * pipe.vpp
+    return np.minimum(x.shard.recompute_layers, full) / full
+
+
+@dataclass(frozen=True, eq=False)
+class StageSeconds(Columns):
+    """Seconds of one micro-batch on one stage.
+
+    Attributes:
+        forward, backward: without recomputation.
+        recompute: full and selective.
+        offload: exposed host traffic of activations.
+        weight_gradient: the part of ``backward`` that zero-bubble schedules move.
+    """
+
+    forward: Column
+    backward: Column
+    recompute: Column
+    offload: Column
+    weight_gradient: Column
+
+    @property
+    def total(self) -> Column:
+        """All seconds of the micro-batch on the stage."""
+        return self.forward + self.backward + self.recompute + self.offload
+
+
+def stage_seconds(x: Setting, layers: Layers, pipe: Pipe, dense: Column, moe: Column, has_head: Column) -> StageSeconds:
+    """Seconds of one micro-batch through ``dense`` and ``moe`` layers, and the head where ``has_head`` is 1."""
+    share = recomputed_share(x, pipe)
+    forward = dense * layers.dense.forward + moe * layers.moe.forward
+    backward = dense * layers.dense.backward + moe * layers.moe.backward
+    selective = dense * layers.dense.selective + moe * layers.moe.selective
+    recompute = share * forward + (1.0 - share) * selective
+    forward = forward + has_head * layers.head.forward
+    backward = backward + has_head * layers.head.backward
+    host = np.maximum(x.device.host_link_bytes_per_s, 1.0)
+    traffic = 2.0 * stage_activations(x, layers, pipe, dense, moe) / host
+    weight_gradient = (
+        dense * layers.dense.weight_gradient
+        + moe * layers.moe.weight_gradient
+        + has_head * layers.head.weight_gradient
+    )
+    return StageSeconds(
+        forward=forward,
+        backward=backward,
+        recompute=recompute,
+        offload=x.shard.offload_activations * np.maximum(traffic - forward - backward - recompute, 0.0),
+        weight_gradient=weight_gradient,
+    )
+
+
+def stage_activations(x: Setting, layers: Layers, pipe: Pipe, dense: Column, moe: Column) -> Column:
+    """Bytes saved by one micro-batch in a stage's layers after recomputation."""
+    share = recomputed_share(x, pipe)
+    kept = dense * layers.dense_bytes + moe * layers.moe_bytes
+    return (1.0 - share) * kept + share * (dense + moe) * layers.input_bytes
+
+
+@dataclass(frozen=True, eq=False)
+class StageBytes(Columns):
+    """What the memory of one stage's rank is made of, before data-parallel sharding.
+
+    Attributes:
+        stage: its index.
+        dense_params, expert_params: parameters on the rank.
+        unit_dense_params, unit_expert_params: of one layer (a ZeRO-3 unit).
+        activation_bytes: saved per micro-batch in flight (on the device).
+        end_bytes: saved once by the head of the last stage.
+        working_bytes: recomputation working set and backward transients, or logits, whichever is larger.
+    """
+
+    stage: Column
+    dense_params: Column
+    expert_params: Column
+    unit_dense_params: Column
+    unit_expert_params: Column
+    activation_bytes: Column
+    end_bytes: Column
+    working_bytes: Column
+
+
+def stage_bytes(x: Setting, layers: Layers, pipe: Pipe, stage: Column) -> StageBytes:
+    """The memory ingredients of one stage."""
+    a, s = x.architecture, x.shard
+    dense, moe = stage_layers(a, pipe, stage)
+    dense_params, expert_params = stage_rank_params(a, s, pipe, stage, dense, moe)
+    share = recomputed_share(x, pipe)
+    widest = np.maximum(
+        np.where(dense > 0, layers.dense_bytes, 0.0), np.where(moe > 0, layers.moe_bytes, 0.0)
+    )
+    working = layers.transient_bytes + np.where(share > 0, widest - layers.input_bytes, 0.0)
+    last = np.where(stage == pipe.pp - 1, 1.0, 0.0)
+    saved = stage_activations(x, layers, pipe, dense, moe)
+    # Offloaded activations keep two layers on the device: one in use, one on its way.
+    buffered = np.minimum(2.0 * saved / np.maximum(dense + moe, 1.0), saved)
+    return StageBytes(
+        stage=stage,
+        dense_params=dense_params,
+        expert_params=expert_params,
+        unit_dense_params=layers.unit_dense_params,
+        unit_expert_params=layers.unit_expert_params,
+        activation_bytes=np.where(s.offload_activations > 0, buffered, saved),
+        end_bytes=last * layers.head_saved_bytes,
+        working_bytes=np.maximum(working, last * layers.logit_bytes),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class StageCosts(Columns):
+    """What a step needs to know of the stages of a layout.
+
+    Attributes:
+        slowest_s: one micro-batch on the slowest stage, forward, backward and recomputation.
+        all_stages_s: the same summed over all stages.
+        forward_s, backward_s: of the stage that is longest in each (windows in which traffic can hide).
+        weight_gradient_s: of the stage where it is longest.
+        dense_params, expert_params: on the rank that holds most of each.
+        message_bytes: one activation sent to the next stage.
+    """
+
+    slowest_s: Column
+    all_stages_s: Column
+    forward_s: Column
+    backward_s: Column
+    weight_gradient_s: Column
+    dense_params: Column
+    expert_params: Column
+    message_bytes: Column
+
+
+def stage_costs(x: Setting, layers: Layers, pipe: Pipe) -> StageCosts:
+    """The slowest stage, the sum of the stages and the largest parameter shards."""
+    a, s = x.architecture, x.shard
+    stages = []
+    params = []
+    for stage in peak_stages(a, pipe):
+        dense, moe = stage_layers(a, pipe, stage)
+        last = np.where(stage == pipe.pp - 1, 1.0, 0.0)
+        stages.append(stage_seconds(x, layers, pipe, dense, moe, last))
+        params.append(stage_rank_params(a, s, pipe, stage, dense, moe))
+    whole = stage_seconds(x, layers, pipe, a.dense_layers, a.moe_layers, np.ones(()))
+    return StageCosts(
+        slowest_s=reduce(np.maximum, [t.total for t in stages]),
+        all_stages_s=whole.total,
+        forward_s=reduce(np.maximum, [t.forward for t in stages]),
+        backward_s=reduce(np.maximum, [t.backward + t.recompute for t in stages]),
+        weight_gradient_s=reduce(np.maximum, [t.weight_gradient for t in stages]),
+        dense_params=reduce(np.maximum, [p[0] for p in params]),
+        expert_params=reduce(np.maximum, [p[1] for p in params]),
+        message_bytes=HALF * a.hidden * residual_tokens(s, x.seq),
+    )

@@ -1,0 +1,66 @@
+"""Parameters that one rank of a pipeline stage holds before any ZeRO sharding."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from costmodels.architecture import Architecture
+from costmodels.columns import Column
+from costmodels.layout import Pipe, Shard
+from costmodels.parameters import (
+    attention_params,
+    dense_mlp_params,
+    embedding_params,
+    expert_params,
+    final_norm_params,
+    head_params,
+    norm_params,
+    router_params,
+    shared_expert_params,
+)
+
+
+def attention_rank_params(a: Architecture, s: Shard) -> Column:
+    """Attention and norms of one layer on one rank.
+
+    Matrices are split over tp. Norms and the down-projections of latent attention are replicated, and so are
+    key/value heads where there are fewer of them than ranks.
+    """
+    down = a.is_mla * a.hidden * (a.q_lora + a.kv_lora + a.rope_head_dim)
+    copies = np.maximum(a.kv_heads / s.tp, 1.0) - a.kv_heads / s.tp
+    replicated_kv = (1.0 - a.is_mla) * 2.0 * a.head_dim * (a.hidden + a.qkv_bias) * copies
+    return (attention_params(a) - down) / s.tp + down + replicated_kv + norm_params(a)
+
+
+def dense_mlp_rank_params(a: Architecture, s: Shard) -> Column:
+    """One dense MLP on one rank."""
+    return dense_mlp_params(a) / s.tp
+
+
+def shared_rank_params(a: Architecture, s: Shard) -> Column:
+    """Router (replicated) and shared experts (split over tp) of one MoE layer on one rank."""
+    return shared_expert_params(a) / s.tp + router_params(a)
+
+
+def expert_rank_params(a: Architecture, s: Shard) -> Column:
+    """Routed experts of one MoE layer on one rank: experts over ep, each split over etp."""
+    return a.experts / s.ep * expert_params(a) / s.etp
+
+
+def stage_rank_params(
+    a: Architecture, s: Shard, pipe: Pipe, stage: Column, dense_layers: Column, moe_layers: Column
+) -> tuple[Column, Column]:
+    """Non-expert and expert parameters of one rank of a stage, embedding and head on the end stages.
+
+    A tied head is a second copy of the embedding when it stands on another stage.
+    """
+    layers = dense_layers + moe_layers
+    blocks = (
+        layers * attention_rank_params(a, s)
+        + dense_layers * dense_mlp_rank_params(a, s)
+        + moe_layers * shared_rank_params(a, s)
+    )
+    tied_copy = np.where((a.tied > 0) & (pipe.pp > 1), a.hidden * a.vocab, 0.0)
+    first = np.where(stage == 0, embedding_params(a) / s.tp, 0.0)
+    last = np.where(stage == pipe.pp - 1, (head_params(a) + tied_copy) / s.tp + final_norm_params(a), 0.0)
+    return blocks + first + last, moe_layers * expert_rank_params(a, s)

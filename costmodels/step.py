@@ -1,0 +1,111 @@
+"""Seconds of one optimizer step, by component."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from costmodels.collectives import gather_seconds, group_bandwidth, group_latency_s, neighbour_seconds
+from costmodels.columns import Column
+from costmodels.device import Device
+from costmodels.efficiency import Efficiency
+from costmodels.layout import Pipe, Replicas, Shard, expert_replicas, world_size
+from costmodels.memory import sharding_ranks
+from costmodels.recipe import Recipe
+from costmodels.schedule import bubble_seconds
+from costmodels.stage import StageCosts
+
+
+def step_seconds(
+    stage: StageCosts, s: Shard, pipe: Pipe, replicas: Replicas, r: Recipe, d: Device, e: Efficiency
+) -> dict[str, Column]:
+    """Seconds of one step by component, summing to the step.
+
+    ``stages`` is the slowest stage's work on all micro-batches; ``bubble`` its wait; ``pipeline_comm`` exposed
+    messages between stages; ``data_comm`` exposed gradient and parameter traffic; ``optimizer`` the update;
+    ``jitter`` the growth with the number of servers.
+    """
+    stages = replicas.micro_batches * stage.slowest_s
+    bubble = bubble_seconds(pipe, stage.slowest_s, stage.all_stages_s, stage.weight_gradient_s)
+    messages = pipeline_seconds(stage, s, pipe, replicas, d, e)
+    data = data_parallel_seconds(stage, s, replicas, r, d, e)
+    update = optimizer_seconds(stage, s, replicas, r, d, e)
+    steady = stages + bubble + messages + data + update
+    servers = np.maximum(world_size(s, pipe, replicas) / d.server_accelerators, 1.0)
+    return {
+        "stages": stages,
+        "bubble": bubble,
+        "pipeline_comm": messages,
+        "data_comm": data,
+        "optimizer": update,
+        "jitter": steady * e.jitter_per_doubling * np.log2(servers),
+    }
+
+
+def pipeline_seconds(
+    stage: StageCosts, s: Shard, pipe: Pipe, replicas: Replicas, d: Device, e: Efficiency
+) -> Column:
+    """Exposed seconds of messages between stages: one each way per micro-batch and chunk, and once to fill the pipe.
+
+    Interleaved schedules overlap them with compute as far as the profile's overlap says.
+    """
+    one = neighbour_seconds(
+        stage.message_bytes, s.tp * s.cp * replicas.dp, d, e.scale_up_efficiency, e.scale_out_efficiency
+    )
+    exposed = np.where(pipe.vpp > 1, 1.0 - e.tensor_overlap, 1.0)
+    count = 2.0 * (replicas.micro_batches * pipe.vpp + pipe.pp - 1)
+    return np.where(pipe.pp > 1, exposed * count * one, 0.0)
+
+
+def data_parallel_seconds(
+    stage: StageCosts, s: Shard, replicas: Replicas, r: Recipe, d: Device, e: Efficiency
+) -> Column:
+    """Exposed seconds of gradient reduction and parameter gathering.
+
+    ZeRO 0 reduces and redistributes gradients once per step, 1 reduces gradients and gathers parameters once, 2
+    reduces per micro-batch, 3 also gathers per micro-batch, forward and backward (Rajbhandari et al. 2020, section 7).
+    What overlaps does so with the forward or backward pass of one micro-batch.
+    """
+    ranks, expert_ranks = sharding_ranks(s, replicas)
+    reduce, gather, copies = np.zeros(()), np.zeros(()), np.zeros(())
+    for params, split, all_ranks, stride in (
+        (stage.dense_params, ranks, replicas.dp * s.cp, s.tp),
+        (stage.expert_params, expert_ranks, expert_replicas(s, replicas.dp), s.ep * s.etp),
+    ):
+        bandwidth = group_bandwidth(split, stride, d, e.scale_up_efficiency, e.scale_out_efficiency)
+        latency = group_latency_s(split, stride, d)
+        reduce = reduce + gather_seconds(r.reduce_bytes * params, split, bandwidth, latency)
+        gather = gather + gather_seconds(
+            np.where(replicas.zero == 0, r.reduce_bytes, r.gather_bytes) * params, split, bandwidth, latency
+        )
+        # Several copies of the sharded state (HSDP): their gradient shards are all-reduced across the copies.
+        replicated = np.maximum(all_ranks / split, 1.0)
+        across = group_bandwidth(replicated, stride * split, d, e.scale_up_efficiency, e.scale_out_efficiency)
+        across_latency = group_latency_s(replicated, stride * split, d)
+        copies = copies + 2.0 * gather_seconds(r.reduce_bytes * params / split, replicated, across, across_latency)
+
+    def exposed(traffic: Column, window: Column) -> Column:
+        return traffic - np.minimum(e.data_overlap * traffic, window)
+
+    m = replicas.micro_batches
+    forward, backward = stage.forward_s, stage.backward_s
+    once = exposed(reduce + copies, backward) + exposed(gather, forward)
+    twice = m * exposed(reduce, backward) + exposed(copies, backward) + exposed(gather, forward)
+    always = m * (exposed(gather, forward) + exposed(gather + reduce, backward)) + exposed(copies, backward)
+    return np.where(replicas.zero >= 3, always, np.where(replicas.zero >= 2, twice, once))
+
+
+def optimizer_seconds(
+    stage: StageCosts, s: Shard, replicas: Replicas, r: Recipe, d: Device, e: Efficiency
+) -> Column:
+    """Seconds of the update: state read and written, gradient read, parameter written, at memory speed.
+
+    Offloaded state moves at the speed of the host link instead.
+    """
+    ranks, expert_ranks = sharding_ranks(s, replicas)
+    sharded = replicas.zero >= 1
+    params = stage.dense_params / np.where(sharded, ranks, 1.0)
+    params = params + stage.expert_params / np.where(sharded, expert_ranks, 1.0)
+    moved = params * (2.0 * (r.master_bytes + r.moment_bytes) + r.gradient_bytes + r.parameter_bytes)
+    host = np.maximum(d.host_link_bytes_per_s, 1.0)
+    memory = d.memory_bandwidth_bytes_per_s * e.memory_efficiency
+    return moved / np.where(replicas.offload_optimizer > 0, host, memory)
