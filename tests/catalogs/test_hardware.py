@@ -73,7 +73,12 @@ def test_peaks_are_dense(catalog: Catalog, name: str, dtype: Dtype, dense: float
 
 
 def test_narrower_types_are_faster_but_not_sparse(catalog: Catalog) -> None:
-    ladder: list[tuple[Dtype, Dtype, float]] = [("fp32", "tf32", 20), ("tf32", "bf16", 4), ("bf16", "fp8", 2.1), ("fp8", "fp4", 3.1)]
+    ladder: list[tuple[Dtype, Dtype, float]] = [
+        ("fp32", "tf32", 20),
+        ("tf32", "bf16", 4),
+        ("bf16", "fp8", 2.1),
+        ("fp8", "fp4", 3.1),
+    ]
     for accelerator in catalog.accelerators.values():
         peak = accelerator.peak_flops_per_s
         for wide, narrow, factor in ladder:
