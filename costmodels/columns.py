@@ -32,5 +32,9 @@ class Columns:
         return tuple(f.name for f in fields(cls))  # type: ignore[arg-type]
 
     def map(self, function: Callable[[Column], Any]) -> Self:
-        """The bundle with ``function`` applied to every column (an index, a reshape, a repeat)."""
-        return type(self)(**{name: function(getattr(self, name)) for name in self.names()})
+        """The bundle with ``function`` applied to every column, nested bundles included (an index, a reshape, a repeat)."""
+
+        def apply(value: Any) -> Any:
+            return value.map(function) if isinstance(value, Columns) else function(value)
+
+        return type(self)(**{name: apply(getattr(self, name)) for name in self.names()})

@@ -71,30 +71,47 @@ class LayerSeconds(Columns):
         return self.map(lambda column: column * count)
 
     @property
-    def forward(self) -> Column:
-        """All forward seconds."""
-        return (
-            self.matmul_f
-            + self.core_f
-            + self.memory_f
-            + self.launch_f
-            + self.tensor_f
-            + self.context_f
-            + self.expert_f
+    def passes(self) -> PassSeconds:
+        """The sums that stages are built from."""
+        return PassSeconds(
+            forward=(
+                self.matmul_f
+                + self.core_f
+                + self.memory_f
+                + self.launch_f
+                + self.tensor_f
+                + self.context_f
+                + self.expert_f
+            ),
+            backward=(
+                self.matmul_b
+                + self.core_b
+                + self.memory_b
+                + self.launch_b
+                + self.tensor_b
+                + self.context_b
+                + self.expert_b
+            ),
+            weight_gradient=self.weight_gradient,
+            selective=self.selective,
         )
 
-    @property
-    def backward(self) -> Column:
-        """All backward seconds, recomputation left out."""
-        return (
-            self.matmul_b
-            + self.core_b
-            + self.memory_b
-            + self.launch_b
-            + self.tensor_b
-            + self.context_b
-            + self.expert_b
-        )
+
+@dataclass(frozen=True, eq=False)
+class PassSeconds(Columns):
+    """Seconds of the passes through one layer (or head) on one rank and micro-batch.
+
+    Attributes:
+        forward: the forward pass.
+        backward: the backward pass, recomputation left out.
+        weight_gradient: the part of ``backward`` that zero-bubble schedules may postpone.
+        selective: what recomputing the attention core costs.
+    """
+
+    forward: Column
+    backward: Column
+    weight_gradient: Column
+    selective: Column
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from costmodels.activations import (
 )
 from costmodels.columns import Column, Columns
 from costmodels.elementwise import HALF
-from costmodels.layer import LayerSeconds, Setting, dense_layer, head, moe_layer
+from costmodels.layer import PassSeconds, Setting, dense_layer, head, moe_layer
 from costmodels.layout import Pipe, residual_tokens, routed_tokens, tokens_per_rank
 from costmodels.partition import chunk_layers, peak_stages, stage_layers
 from costmodels.states import (
@@ -30,11 +30,11 @@ from costmodels.states import (
 
 
 @dataclass(frozen=True, eq=False)
-class Layers:
+class Layers(Columns):
     """Layer-level results for the shards of a table: the level below stages, computed once per shard.
 
     Attributes:
-        dense, moe, head: seconds by cause.
+        dense, moe, head: seconds of the passes.
         dense_bytes, moe_bytes: saved activations of one layer without recomputation.
         input_bytes: saved by a fully recomputed layer.
         transient_bytes: of a backward pass through the wider kind of layer.
@@ -42,9 +42,9 @@ class Layers:
         unit_dense_params, unit_expert_params: parameters of the larger kind of layer on one rank (a ZeRO-3 unit).
     """
 
-    dense: LayerSeconds
-    moe: LayerSeconds
-    head: LayerSeconds
+    dense: PassSeconds
+    moe: PassSeconds
+    head: PassSeconds
     dense_bytes: Column
     moe_bytes: Column
     input_bytes: Column
@@ -65,9 +65,9 @@ def layers_of(x: Setting) -> Layers:
     width = np.maximum(has_dense * a.ffn / s.tp, has_moe * (expert_width + a.shared_ffn / s.tp))
     dense_unit = has_dense * dense_mlp_rank_params(a, s)
     return Layers(
-        dense=dense_layer(x),
-        moe=moe_layer(x),
-        head=head(x),
+        dense=dense_layer(x).passes,
+        moe=moe_layer(x).passes,
+        head=head(x).passes,
         dense_bytes=attention + dense_mlp_activations(a, s, r, x.seq),
         moe_bytes=attention + moe_activations(a, s, r, x.seq),
         input_bytes=layer_input_bytes(a, s, x.seq),
