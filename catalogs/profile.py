@@ -26,7 +26,9 @@ class Profile(Record):
         memory_efficiency: share of nominal memory bandwidth that element-wise kernels reach.
         scale_up_efficiency, scale_out_efficiency: share of nominal link bandwidth that collectives reach.
         data_overlap: share of data-parallel traffic that may hide behind backward compute.
-        tensor_overlap: share of tensor/context/expert-parallel traffic that may hide behind compute.
+        tensor_overlap: share of tensor- and context-parallel traffic that may hide behind compute.
+        expert_efficiency: rate of grouped expert matmuls over that of one matmul of the same shape.
+        expert_overlap: share of expert-parallel dispatch and combine that may hide behind compute.
         layer_launch_s: host time to launch the forward kernels of one layer (a floor, not an addition).
         jitter_per_doubling: fractional slow-down of a step per doubling of the number of servers.
         reserve_bytes: held by driver, runtime and communication buffers, per device.
@@ -46,6 +48,8 @@ class Profile(Record):
     scale_out_efficiency: float = Field(gt=0, le=1.0)
     data_overlap: float = Field(ge=0, le=1.0)
     tensor_overlap: float = Field(ge=0, le=1.0)
+    expert_efficiency: float = Field(default=0.8, gt=0, le=1.0)
+    expert_overlap: float = Field(default=0.2, ge=0, le=1.0)
     layer_launch_s: Seconds = Field(ge=0, le=0.1)
     jitter_per_doubling: float = Field(ge=0, le=0.2)
     reserve_bytes: Bytes = Field(ge=0)

@@ -19,6 +19,8 @@ class Efficiency(Columns):
     scale_out_efficiency: Column
     data_overlap: Column
     tensor_overlap: Column
+    expert_efficiency: Column
+    expert_overlap: Column
     layer_launch_s: Column
     jitter_per_doubling: Column
     reserve_bytes: Column

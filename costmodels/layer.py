@@ -242,7 +242,7 @@ def _moe_block(x: Setting) -> LayerSeconds:
     gathered = HALF * a.hidden * routed
     bandwidth = group_bandwidth(s.etp, one, d, up, out)
     gathering = 2.0 * gather_seconds(gathered, s.etp, bandwidth, group_latency_s(s.etp, one, d))
-    exposed = (1.0 - e.tensor_overlap) * (exchange + gathering)
+    exposed = (1.0 - e.expert_overlap) * (exchange + gathering)
     return block + _nothing(expert_f=exposed, expert_b=exposed)
 
 
