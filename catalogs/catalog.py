@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from catalogs.accelerator import Accelerator
+from catalogs.assumption import Assumption
 from catalogs.errors import DataFileError, UnknownNameError
 from catalogs.fabric import Fabric
 from catalogs.framework import Framework
@@ -35,6 +36,7 @@ KINDS: dict[str, type[Record]] = {
     "profiles": Profile,
     "offers": Offer,
     "currencies": Currency,
+    "assumptions": Assumption,
 }
 """Catalog kind (and folder name) to record type."""
 
@@ -92,6 +94,15 @@ class Catalog:
     def currencies(self) -> dict[str, Currency]:
         """Exchange rates by lower-case ISO code."""
         return self._layered("currencies", Currency)
+
+    @cached_property
+    def assumptions(self) -> dict[str, Assumption]:
+        """Stated defaults by name."""
+        return self._layered("assumptions", Assumption)
+
+    def assumption(self, name: str) -> float:
+        """The value of one stated default."""
+        return self.assumptions[name].value
 
     def kind(self, kind: str) -> dict[str, Record]:
         """All records of one kind by name."""

@@ -1,0 +1,80 @@
+"""The question: which model on how many tokens by when, and what may be used for it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from catalogs.errors import UsageError
+from catalogs.model import Model
+from catalogs.offer import Tenure
+from catalogs.profile import Precision
+
+RecomputeChoice = Literal["none", "selective", "full", "partial"]
+OffloadChoice = Literal["none", "optimizer", "activations"]
+
+DEFAULT_TENURES: tuple[Tenure, ...] = ("on_demand", "reserved_1y", "reserved_3y", "capacity_block", "purchase")
+"""Every tenure but spot, whose interruptions a stated goodput does not cover."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One planning question, in SI units.
+
+    Attributes:
+        model: what to train.
+        tokens: how many tokens to train on.
+        deadline_s: latest wall-clock end, in seconds from the start (infinite = none).
+        hardware: accelerator names to consider (empty = all in the catalog).
+        budget_usd: most money to spend (infinite = no limit).
+        max_accelerators: largest cluster to consider.
+        seq: sequence length in tokens.
+        global_batch: sequences per optimizer step.
+        batch_tolerance: share by which the global batch may differ so that it divides over replicas (0 = exactly it).
+        precision: training precision, or ``auto``: bf16 where the accelerator has it, else fp16.
+        framework: framework name, or None for the usual one of each vendor.
+        optimizer: optimizer name.
+        tenures: ways of paying to consider.
+        offers: names of the only offers to consider (empty = all of ``tenures``).
+        recompute: recomputation choices in the space.
+        offload: offload choices in the space.
+        goodput: share of wall-clock time that makes progress, or None for the catalog's assumption.
+        assumptions: what was assumed in reading the question, in words.
+    """
+
+    model: Model
+    tokens: float
+    deadline_s: float = math.inf
+    hardware: tuple[str, ...] = ()
+    budget_usd: float = math.inf
+    max_accelerators: int = 16384
+    seq: int = 4096
+    global_batch: int = 1024
+    batch_tolerance: float = 0.05
+    precision: Precision | Literal["auto"] = "auto"
+    framework: str | None = None
+    optimizer: str = "adamw"
+    tenures: tuple[Tenure, ...] = DEFAULT_TENURES
+    offers: tuple[str, ...] = ()
+    recompute: tuple[RecomputeChoice, ...] = ("none", "selective", "full", "partial")
+    offload: tuple[OffloadChoice, ...] = ("none", "optimizer")
+    goodput: float | None = None
+    assumptions: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        for name in ("tokens", "deadline_s", "budget_usd", "max_accelerators", "seq", "global_batch"):
+            value = getattr(self, name)
+            if not value > 0:
+                raise UsageError(f"{name} must be above zero, not {value!r}")
+        if not math.isfinite(self.tokens):
+            raise UsageError("tokens must be a finite number")
+        if self.goodput is not None and not 0 < self.goodput <= 1:
+            raise UsageError(f"goodput is a share of time between 0 and 1, not {self.goodput!r}")
+        if not 0 <= self.batch_tolerance <= 0.5:
+            raise UsageError(f"batch_tolerance is a share between 0 and 0.5, not {self.batch_tolerance!r}")
+        if self.model.learned_positions and self.seq > self.model.learned_positions:
+            raise UsageError(
+                f"{self.model.name} has learned positions for {self.model.learned_positions} tokens; "
+                f"a sequence of {self.seq} does not fit"
+            )

@@ -1,0 +1,304 @@
+"""Sites and prices: the hardware a job may run on, and what each way of paying for it costs.
+
+A *site* is everything the physics depends on: accelerator, server, network, framework, profile. Offers that differ
+only in price share one site, so that seconds and bytes are computed once for all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from catalogs.accelerator import Accelerator
+from catalogs.catalog import Catalog, unknown_name
+from catalogs.errors import UnknownNameError, UnsupportedError, UsageError
+from catalogs.fabric import Fabric
+from catalogs.framework import Framework
+from catalogs.inheritance import resolve_profile
+from catalogs.offer import Offer, Tenure
+from catalogs.profile import Precision, Profile
+from catalogs.server import Server
+from costmodels.bill import energy_usd, purchase_usd, rent_usd, whole_servers
+from costmodels.columns import Column
+from optimizer.job import Job
+
+YEAR_S = 365.0 * 86400.0
+
+COMMITMENT_S: dict[Tenure, float] = {
+    "on_demand": 0.0,
+    "spot": 0.0,
+    "capacity_block": 0.0,
+    "reserved_1y": YEAR_S,
+    "reserved_3y": 3 * YEAR_S,
+}
+"""Shortest time a rent is charged for."""
+
+USUAL_FRAMEWORK: dict[str, str] = {
+    "nvidia": "megatron-lm",
+    "amd": "primus-megatron",
+    "huawei": "mindspeed-llm",
+    "google": "maxtext",
+    "intel": "optimum-habana",
+    "aws": "neuronx-distributed",
+}
+"""Framework assumed for a vendor when the job names none."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """An offer in USD.
+
+    Attributes:
+        offer: the catalog record.
+        usd: per accelerator-hour for rent, per server for purchase.
+    """
+
+    offer: Offer
+    usd: float
+
+    @property
+    def bought(self) -> bool:
+        """Whether the servers are bought."""
+        return self.offer.tenure == "purchase"
+
+
+@dataclass(frozen=True)
+class Site:
+    """Hardware, network and software of one kind, and the offers for it.
+
+    Attributes:
+        accelerator, server, fabric, framework, profile: catalog records.
+        profile_note: how the profile was found, in words ("" when it was fitted for exactly this).
+        precision: training precision.
+        server_accelerators: accelerators in the smallest unit that is paid for.
+        scale_out_bytes_per_s: network per accelerator.
+        multi_server: whether servers may be combined.
+        prices: offers in USD.
+        notes: what was assumed about the hardware.
+    """
+
+    accelerator: Accelerator
+    server: Server
+    fabric: Fabric
+    framework: Framework
+    profile: Profile
+    profile_note: str
+    precision: Precision
+    server_accelerators: int
+    scale_out_bytes_per_s: float
+    multi_server: bool
+    prices: tuple[Price, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def max_accelerators(self) -> float:
+        """Largest cluster the network allows."""
+        return float("inf") if self.multi_server else float(self.server_accelerators)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Something that was not considered, and why."""
+
+    what: str
+    reason: str
+
+
+def sites(job: Job, catalog: Catalog) -> tuple[list[Site], list[Refusal]]:
+    """The sites on which a job may run, with their offers, and what was refused with the reason.
+
+    Raises:
+        UnknownNameError: the job names hardware, a framework or an offer that no catalog holds.
+        UnsupportedError: the framework does not run on any named hardware.
+    """
+    for name in job.hardware:
+        catalog.find("accelerators", name)
+    for name in job.offers:
+        if name not in catalog.offers:
+            raise UnknownNameError(unknown_name("offer", name, catalog.offers))
+    if job.framework is not None:
+        catalog.find("frameworks", job.framework)
+    found: list[Site] = []
+    refused: list[Refusal] = []
+    for name in job.hardware or tuple(catalog.accelerators):
+        accelerator = catalog.accelerators[name]
+        offers = [o for o in catalog.offers.values() if o.accelerator == name and _wanted(o, job)]
+        if not offers:
+            refused.append(Refusal(name, f"no {' or '.join(job.tenures)} offer in the catalog"))
+            continue
+        try:
+            found.extend(_sites_of(accelerator, offers, job, catalog))
+        except UnsupportedError as error:
+            refused.append(Refusal(name, str(error)))
+    if not found and job.hardware:
+        raise UsageError("; ".join(f"{r.what}: {r.reason}" for r in refused))
+    return found, refused
+
+
+def site_of(accelerator: Accelerator, job: Job, catalog: Catalog) -> Site:
+    """The site of an accelerator in its usual server, offers or not (for estimates of a given configuration)."""
+    offers = [o for o in catalog.offers.values() if o.accelerator == accelerator.name and _wanted(o, job)]
+    usable = [s for s in _sites_of(accelerator, offers, job, catalog) if s.multi_server] if offers else []
+    server = catalog.server_of(accelerator.name)
+    default = _site(accelerator, server, server.accelerators, None, True, (), job, catalog)
+    same = [s for s in usable if s.scale_out_bytes_per_s == default.scale_out_bytes_per_s]
+    return same[0] if same else default
+
+
+def _wanted(offer: Offer, job: Job) -> bool:
+    return offer.name in job.offers if job.offers else offer.tenure in job.tenures
+
+
+def _sites_of(accelerator: Accelerator, offers: list[Offer], job: Job, catalog: Catalog) -> list[Site]:
+    """Offers of one accelerator grouped by what the physics depends on."""
+    usual = catalog.server_of(accelerator.name)
+    groups: dict[tuple[str, int, float | None, bool], list[Price]] = {}
+    for offer in offers:
+        server = catalog.servers.get(offer.instance.lower(), usual)
+        if server.accelerator != accelerator.name:
+            server = usual
+        multi_server = offer.training_grade is not False
+        # Cards sold one by one, but with a network between servers, come in whole servers.
+        size = max(offer.accelerators_per_server, server.accelerators) if multi_server else offer.accelerators_per_server
+        key = (server.name, size, offer.scale_out_bytes_per_s_per_accelerator, multi_server)
+        groups.setdefault(key, []).append(Price(offer, _usd(offer, catalog)))
+    return [
+        _site(accelerator, catalog.servers[name], size, scale_out, multi, tuple(prices), job, catalog)
+        for (name, size, scale_out, multi), prices in groups.items()
+    ]
+
+
+def _site(
+    accelerator: Accelerator,
+    server: Server,
+    size: int,
+    scale_out: float | None,
+    multi_server: bool,
+    prices: tuple[Price, ...],
+    job: Job,
+    catalog: Catalog,
+) -> Site:
+    precision = _precision(accelerator, job)
+    framework = _framework(accelerator, job, catalog)
+    profile, note = resolve_profile(catalog, accelerator, framework.name, precision)
+    usual = catalog.server_of(accelerator.name)
+    fabric_name = server.fabric or usual.fabric
+    network = scale_out or server.scale_out_bytes_per_s_per_accelerator or usual.scale_out_bytes_per_s_per_accelerator
+    if fabric_name is None or network is None:
+        raise UnsupportedError(f"server {server.name} has no network in the catalog; add its fabric and bandwidth")
+    notes = []
+    if multi_server and scale_out is None and prices:
+        notes.append(
+            f"{accelerator.name}: network between servers not stated by "
+            f"{', '.join(sorted({p.offer.provider for p in prices}))}; "
+            f"assumed {network * 8 / 1e9:.0f} Gbit/s per accelerator, as in {server.title or server.name}"
+        )
+    return Site(
+        accelerator=accelerator,
+        server=server,
+        fabric=catalog.fabrics[fabric_name],
+        framework=framework,
+        profile=profile,
+        profile_note=note,
+        precision=precision,
+        server_accelerators=size,
+        scale_out_bytes_per_s=network,
+        multi_server=multi_server,
+        prices=prices,
+        notes=tuple(notes),
+    )
+
+
+def _precision(accelerator: Accelerator, job: Job) -> Precision:
+    if job.precision != "auto":
+        return job.precision
+    return "bf16" if "bf16" in accelerator.peak_flops_per_s else "fp16"
+
+
+def _framework(accelerator: Accelerator, job: Job, catalog: Catalog) -> Framework:
+    name = job.framework or USUAL_FRAMEWORK.get(accelerator.vendor)
+    if name is None:
+        raise UnsupportedError(f"no usual framework for {accelerator.vendor}; name one with --framework")
+    framework = catalog.frameworks[name]
+    if accelerator.vendor not in framework.vendors:
+        raise UnsupportedError(
+            f"{framework.name} does not run on {accelerator.vendor} accelerators, only on {', '.join(framework.vendors)}"
+        )
+    return framework
+
+
+def _usd(offer: Offer, catalog: Catalog) -> float:
+    rate = catalog.currencies.get(offer.currency.lower())
+    if rate is None:
+        raise UnknownNameError(
+            f"offer {offer.name}: no exchange rate for {offer.currency}; add {offer.currency.lower()!r} to currencies/"
+        )
+    amount = offer.price * rate.usd
+    return amount / offer.accelerators_per_server if offer.unit == "server_hour" else amount
+
+
+@dataclass(frozen=True)
+class Tariff:
+    """How a site's price turns servers and seconds into USD: one row per price, vectorised over candidates."""
+
+    price: Price
+    server_accelerators: int
+    server_w: float
+    pue: float
+    usd_per_kwh: float
+
+    def components(self, accelerators: Column, wall_s: Column) -> dict[str, Column]:
+        """USD by component for clusters of ``accelerators`` over ``wall_s``; power is the renter's only when bought."""
+        servers = whole_servers(accelerators, np.asarray(float(self.server_accelerators)))
+        if self.price.bought:
+            return {
+                "servers": purchase_usd(servers, np.asarray(self.price.usd)),
+                "energy": energy_usd(
+                    servers, np.asarray(self.server_w), wall_s, np.asarray(self.pue), np.asarray(self.usd_per_kwh)
+                ),
+            }
+        term = np.asarray(COMMITMENT_S[self.price.offer.tenure])
+        per_server = np.asarray(float(self.server_accelerators))
+        return {"rent": rent_usd(servers, per_server, np.asarray(self.price.usd), wall_s, term)}
+
+    def total(self, accelerators: Column, wall_s: Column) -> Column:
+        """USD in all."""
+        return sum(self.components(accelerators, wall_s).values(), start=np.zeros(()))
+
+    @property
+    def max_accelerators(self) -> float:
+        """Largest cluster the offer can deliver."""
+        cap = self.price.offer.max_servers
+        return float("inf") if cap is None else float(cap * self.server_accelerators)
+
+    def floor(self, accelerator_s: Column, longest_s: float) -> Column:
+        """USD that no cluster doing ``accelerator_s`` accelerator-seconds of work within ``longest_s`` can go below.
+
+        Rent grows with accelerator-seconds. Bought servers must be at least accelerator-seconds / longest time.
+        """
+        if self.price.bought:
+            servers = np.ceil(np.maximum(accelerator_s / longest_s / self.server_accelerators, 1e-9))
+            return purchase_usd(servers, np.asarray(self.price.usd))
+        return accelerator_s * self.price.usd / 3600.0
+
+
+def tariffs(site: Site, catalog: Catalog) -> list[Tariff]:
+    """One tariff per way of paying at a site: the cheapest offer of each tenure and availability cap.
+
+    A dearer offer of the same tenure without a looser cap can never win, so it is left out here.
+    """
+    cheapest: dict[tuple[str, int | None], Price] = {}
+    for price in sorted(site.prices, key=lambda p: (p.usd, p.offer.name)):
+        cheapest.setdefault((price.offer.tenure, price.offer.max_servers), price)
+    server_w = site.server.power_w or (site.accelerator.tdp_w or 0.0) * site.server_accelerators
+    return [
+        Tariff(
+            price=price,
+            server_accelerators=site.server_accelerators,
+            server_w=server_w * site.server_accelerators / site.server.accelerators if site.server.power_w else server_w,
+            pue=catalog.assumption("pue"),
+            usd_per_kwh=catalog.assumption("electricity-usd-per-kwh"),
+        )
+        for price in cheapest.values()
+    ]
