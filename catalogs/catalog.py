@@ -14,7 +14,7 @@ from catalogs.fabric import Fabric
 from catalogs.framework import Framework
 from catalogs.loading import read_records
 from catalogs.model import Model
-from catalogs.naming import unknown_name
+from catalogs.naming import unknown_name as unknown_name
 from catalogs.offer import Currency, Offer
 from catalogs.profile import Profile
 from catalogs.record import Record

@@ -174,7 +174,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 raise DataFileError(f"{path}:{reader.line_num}: row does not have {len(header)} cells")
             yield reader.line_num, _nested({key: cell for key, cell in row.items() if cell != ""})
     except csv.Error as error:
-        raise DataFileError(f"{path}:{reader.line_num}: not valid CSV: {error}") from None
+        raise DataFileError(f"{path}:{reader.reader.line_num}: not valid CSV: {error}") from None
 
 
 def _nested(row: dict[str, Any]) -> dict[str, Any]:

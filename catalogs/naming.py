@@ -11,10 +11,13 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
 
     >>> unknown_name("accelerator", "h10-sxm", ["a100-sxm", "h100-sxm"])
     "unknown accelerator 'h10-sxm'; did you mean h100-sxm, a100-sxm?"
+    >>> unknown_name("accelerator", "H100", ["b100", "h100-sxm"])
+    "unknown accelerator 'H100'; did you mean h100-sxm, b100?"
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
-    near = near or ([n for n in names if name.lower() in n][:3] if name else [])
+    spelled = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
+    containing = [known for known in names if name and name.lower() in known.lower()]
+    near = list(dict.fromkeys([*containing[:3], *spelled]))[:3]
     if near:
         return f"unknown {what} {name!r}; did you mean {', '.join(near)}?"
     return f"unknown {what} {name!r}; known: {', '.join(names[:12]) or 'none'}{'…' if names[12:] else ''}"

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+def _date_text(value: object) -> object:
+    """A date as text, whether or not it stood in quotes (YAML reads a bare 2025-01-31 as a date, 2025 as a number)."""
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class Record(BaseModel):
@@ -22,7 +32,9 @@ class Record(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._+-]*$")
     title: str = ""
     sources: dict[str, str]
-    date: str = Field(pattern=r"^\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?$")
+    date: Annotated[str, BeforeValidator(_date_text)] = Field(
+        pattern=r"^\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?$"
+    )
     estimated: tuple[str, ...] = ()
     notes: str = ""
 
