@@ -157,6 +157,9 @@ no window, an MLP of four times the hidden width."""
 _WRAPPERS = {"gemma3": "gemma3_text", "llama4": "llama4_text", "mistral3": "mistral"}
 """Multimodal types whose ``text_config`` is read, to the type of that part."""
 
+LARGEST = 2**40
+"""No count or width of a model is above this."""
+
 
 class _Config:
     """The fields of one file, each with a complaint that names file and field."""
@@ -181,9 +184,10 @@ class _Config:
         value = self.value(*keys)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or value != int(value):
+        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        if isinstance(value, bool) or not whole or not 0 <= value <= LARGEST:
             raise DataFileError(
-                f"{self.path}: field {self.inside + keys[0]!r} is {value!r}; it must be a whole number, 0 or more"
+                f"{self.path}: field {self.inside + keys[0]!r} is {value!r}; it must be a whole number from 0 to 2**40"
             )
         return int(value)
 
@@ -314,9 +318,9 @@ def _qwen3(c: _Config) -> Fields:
 
 def _qwen_mixture(c: _Config) -> Fields:
     """The mixture of Qwen2-MoE and Qwen3-MoE, and the dense width where layers are dense."""
-    dense = sorted(c.items("mlp_only_layers") or [])
+    dense = c.items("mlp_only_layers") or []
     every = c.number("decoder_sparse_step")
-    if dense != list(range(len(dense))) or (dense and every > 1):
+    if any(layer not in dense for layer in range(len(dense))) or (dense and every > 1):
         raise c.unsupported("mlp_only_layers", "only the first layers can be dense")
     moe = {
         "experts": c.number("num_experts", "num_local_experts"),
@@ -738,7 +742,7 @@ def read_hf_config(path: Path | str) -> Model:
     content = _read_json(path)
     model_type = content.get("model_type")
     config = content
-    if model_type in _WRAPPERS:
+    if isinstance(model_type, str) and model_type in _WRAPPERS:
         inner = content.get("text_config")
         if not isinstance(inner, dict):
             raise DataFileError(f"{path}: model_type {model_type!r} needs the field 'text_config' (a mapping)")
@@ -748,7 +752,7 @@ def read_hf_config(path: Path | str) -> Model:
         model_type = config.get("model_type", _WRAPPERS[model_type])
     if model_type is None:
         raise DataFileError(f"{path}: no field 'model_type'; add it, one of {', '.join(sorted(MODEL_TYPES))}")
-    if model_type not in _READERS:
+    if not isinstance(model_type, str) or model_type not in _READERS:
         raise DataFileError(
             f"{path}: model_type {model_type!r} is not known; known are {', '.join(sorted(MODEL_TYPES))}; "
             "describe other models as a custom architecture in YAML"
@@ -756,11 +760,11 @@ def read_hf_config(path: Path | str) -> Model:
     fields = _READERS[model_type](_Config(path, config, model_type, "text_config." * (config is not content)))
     title = path.parent.resolve().name if path.stem == "config" else path.stem
     record = fields | {
-        "name": re.sub(r"[^a-z0-9._+-]+", "-", title.lower()).lstrip("._+-") or "model",
+        "name": slug(title),
         "title": title,
         "family": model_type,
         "sources": {"*": str(path)},
-        "date": datetime.fromtimestamp(path.stat().st_mtime, UTC).date().isoformat(),
+        "date": file_date(path),
     }
     try:
         return Model.model_validate(record)
@@ -771,6 +775,20 @@ def read_hf_config(path: Path | str) -> Model:
             f"{path}: {field + ': ' if field else ''}{first['msg'].removeprefix('Value error, ')} "
             f"(as read from this {model_type!r} config); correct the file"
         ) from None
+
+
+def slug(title: str) -> str:
+    """A record name made of a title.
+
+    >>> slug("Llama 2 (70B)")
+    'llama-2-70b'
+    """
+    return re.sub(r"[^a-z0-9._+]+", "-", title.lower()).strip("._+-") or "model"
+
+
+def file_date(path: Path) -> str:
+    """The day on which a file was last written, ``YYYY-MM-DD`` in UTC."""
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).date().isoformat()
 
 
 def _read_json(path: Path) -> Fields:
