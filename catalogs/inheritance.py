@@ -77,9 +77,7 @@ def resolve_profile(
     family = framework_family(framework)
     relatives = {a.name for a in catalog.accelerators.values() if a.family == accelerator.family}
     compatriots = {a.name for a in catalog.accelerators.values() if a.vendor == accelerator.vendor}
-    others: tuple[Precision, ...] = tuple(
-        p for p in PRECISIONS if p != precision and p not in SAME_WIDTH[precision]
-    )
+    others: tuple[Precision, ...] = tuple(p for p in PRECISIONS if p != precision and p not in SAME_WIDTH[precision])
 
     def found(accelerators: set[str], same_framework: bool | None, precisions: tuple[Precision, ...]) -> Profile | None:
         candidates = [
@@ -96,7 +94,8 @@ def resolve_profile(
 
     own = {accelerator.name}
     steps: list[tuple[set[str], bool | None, tuple[Precision, ...], str]] = []
-    for precisions, added in (((precision,), ""), (SAME_WIDTH[precision], "other precision"), (others, "other precision")):
+    ladder = (((precision,), ""), (SAME_WIDTH[precision], "other precision"), (others, "other precision"))
+    for precisions, added in ladder:
         for accelerators, same, reason in (
             (own, True, ""),
             (own, False, "other framework of its family"),

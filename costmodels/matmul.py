@@ -31,7 +31,7 @@ def tile_utilisation(m: Column, n: Column, batch: Column, compute_units: Column)
         for tile_m, tile_n in ((rows, columns), (columns, rows)):
             tiles = np.ceil(m / tile_m) * np.ceil(n / tile_n) * batch
             waves = np.ceil(tiles / units)
-            best = np.maximum(best, rate * m * n * batch / (waves * units * tile_m * tile_n))
+            best = np.maximum(best, rate * m * n * batch / (np.maximum(waves, 1.0) * units * tile_m * tile_n))
     return np.where(compute_units > 0, best, 1.0)
 
 

@@ -1,0 +1,214 @@
+"""Fitting the constants of profiles to measured runs.
+
+All profiles are fitted together. A constant of one accelerator × framework × precision is the sum of four parts on a
+stretched (logit) scale between its bounds: what holds everywhere, what the framework's family adds at a precision width,
+what the accelerator's family adds there, and what the combination itself adds. Each part is drawn towards zero, so that
+few rows move a profile little away from its relatives, and no constant can rest on a bound.
+
+The misfit is log(measured / predicted) step time under the soft-L1 loss; the minimum is found by Gauss-Newton steps with
+Levenberg damping (Nocedal & Wright 2006, section 10.3) on iteratively re-weighted rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalogs.catalog import Catalog
+from catalogs.inheritance import framework_family
+from catalogs.profile import Precision
+from costmodels.columns import Column
+from costmodels.efficiency import Efficiency
+from optimizer.runs_prediction import RunTable
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """One fitted constant: its bounds, the value expected before any run is seen, and how freely it varies.
+
+    Attributes:
+        low, high: open bounds.
+        expected: prior value.
+        freedom: standard deviation of the prior on the logit scale; each level below the global one has half of it.
+    """
+
+    low: float
+    high: float
+    expected: float
+    freedom: float = 1.0
+
+    def inner(self, value: float) -> float:
+        """The value on the logit scale."""
+        share = (value - self.low) / (self.high - self.low)
+        return float(np.log(share / (1.0 - share)))
+
+    def outer(self, inner: Column) -> Column:
+        """Values from the logit scale."""
+        return self.low + (self.high - self.low) / (1.0 + np.exp(-inner))
+
+
+CONSTANTS: dict[str, Constant] = {
+    "gemm_efficiency": Constant(0.15, 1.0, 0.75),
+    "attention_efficiency": Constant(0.05, 1.0, 0.45),
+    "memory_efficiency": Constant(0.1, 1.0, 0.65),
+    "scale_up_efficiency": Constant(0.1, 1.0, 0.65),
+    "scale_out_efficiency": Constant(0.1, 1.0, 0.6),
+    "data_overlap": Constant(0.0, 1.0, 0.7),
+    "tensor_overlap": Constant(0.0, 1.0, 0.2),
+    "expert_efficiency": Constant(0.2, 1.0, 0.7),
+    "expert_overlap": Constant(0.0, 1.0, 0.2),
+    "layer_launch_s": Constant(0.0, 0.01, 0.0008),
+    "jitter_per_doubling": Constant(0.0, 0.03, 0.004),
+}
+"""The constants that step times decide, as fields of :class:`catalogs.profile.Profile`."""
+
+NOISE = 0.04
+"""Relative error of a single row against which priors weigh (repeats of one layout on other software differ by so much)."""
+
+ROBUST = 2.0
+"""Residuals beyond this many times :data:`NOISE` lose weight."""
+
+LEVEL_FREEDOM = (1.0, 0.5, 0.5, 0.4)
+"""Standard deviation of each level's part over the constant's freedom: global, family, accelerator family, combination."""
+
+WIDTH: dict[Precision, str] = {"bf16": "half", "fp16": "half", "fp8": "eight", "mxfp8": "eight", "nvfp4": "four"}
+
+
+def level_keys(catalog: Catalog, accelerator: str, framework: str, precision: Precision) -> tuple[Key, ...]:
+    """What a combination shares with which others: everything, family, accelerator family, itself."""
+    family = (framework_family(framework), WIDTH[precision])
+    return (), family, (*family, catalog.accelerators[accelerator].family), (accelerator, framework, precision)
+
+
+@dataclass
+class Fit:
+    """Fitted parts of all constants.
+
+    Attributes:
+        parts: level and key to the part of every constant, on the logit scale.
+    """
+
+    parts: dict[tuple[int, Key], NDArray[np.float64]] = field(default_factory=dict)
+
+    def inner(self, keys: Sequence[Key]) -> NDArray[np.float64]:
+        """Constants of one combination on the logit scale; levels that were not fitted add nothing."""
+        start = np.array([c.inner(c.expected) for c in CONSTANTS.values()])
+        for level, key in enumerate(keys):
+            start = start + self.parts.get((level, key), 0.0)
+        return start
+
+    def values(self, keys: Sequence[Key]) -> dict[str, float]:
+        """Constants of one combination."""
+        inner = self.inner(keys)
+        return {name: float(c.outer(inner[i])) for i, (name, c) in enumerate(CONSTANTS.items())}
+
+
+def efficiency_of(inner: NDArray[np.float64]) -> Efficiency:
+    """Efficiency columns from constants on the logit scale, shape (rows, constants)."""
+    values = {name: c.outer(inner[:, i]) for i, (name, c) in enumerate(CONSTANTS.items())}
+    return Efficiency.from_values(**values, reserve_bytes=0.0, fragmentation=0.0)
+
+
+def fit(
+    catalog: Catalog,
+    table: RunTable,
+    *,
+    start: Fit | None = None,
+    weights: Column | None = None,
+    iterations: int = 30,
+    step: float = 1e-3,
+) -> Fit:
+    """The constants under which the table's rows are most likely.
+
+    Args:
+        catalog: says which accelerators are relatives.
+        table: measured rows.
+        start: where to start (the priors if None).
+        weights: of the rows (0 leaves one out).
+        iterations: at most so many steps.
+        step: of the finite differences, on the logit scale.
+    """
+    from scipy import sparse
+
+    count = len(CONSTANTS)
+    combinations = list(zip(table.accelerators, table.frameworks, table.precisions, strict=True))
+    keys_of = {c: level_keys(catalog, *c) for c in set(combinations)}
+    slots: dict[tuple[int, Key], int] = {}
+    for keys in keys_of.values():
+        for level, key in enumerate(keys):
+            slots.setdefault((level, key), len(slots))
+    rows, levels = len(table), len(LEVEL_FREEDOM)
+    slot = np.array([[slots[level, key] for level, key in enumerate(keys_of[c])] for c in combinations])
+    freedom = np.array([c.freedom for c in CONSTANTS.values()])
+    spread = np.array([LEVEL_FREEDOM[level] for level, _ in slots])[:, None] * freedom
+    prior = (1.0 / spread**2).ravel()
+    parts = np.zeros((len(slots), count))
+    if start is not None:
+        for place, index in slots.items():
+            parts[index] = start.parts.get(place, 0.0)
+    base = np.array([c.inner(c.expected) for c in CONSTANTS.values()])
+    measured = np.log(table.measured_s)
+    row_weights = np.ones(rows) if weights is None else weights
+
+    def inner(parts: NDArray[np.float64]) -> NDArray[np.float64]:
+        return base + parts[slot].sum(axis=1)
+
+    def residuals(z: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (measured - np.log(table.predict(efficiency_of(z)))) / NOISE
+
+    def loss(parts: NDArray[np.float64], r: NDArray[np.float64]) -> float:
+        robust = 2.0 * ROBUST**2 * (np.sqrt(1.0 + (r / ROBUST) ** 2) - 1.0)
+        return float(np.sum(row_weights * robust) + np.sum(prior * parts.ravel() ** 2))
+
+    columns = (slot[:, :, None] * count + np.arange(count)).reshape(rows, -1)
+    pointers = np.arange(rows + 1) * levels * count
+    damping = 1e-2
+    z = inner(parts)
+    r = residuals(z)
+    best = loss(parts, r)
+    for _ in range(iterations):
+        slope = np.empty((rows, count))
+        for i in range(count):
+            moved = z.copy()
+            moved[:, i] += step
+            slope[:, i] = -(residuals(moved) - r) / step
+        values = np.repeat(slope[:, None, :], levels, axis=1).reshape(rows, -1)
+        jacobian = sparse.csr_matrix((values.ravel(), columns.ravel(), pointers), shape=(rows, parts.size))
+        w = row_weights / np.sqrt(1.0 + (r / ROBUST) ** 2)
+        weighted = jacobian.multiply(w[:, None]).tocsr()
+        hessian = np.asarray((weighted.T @ jacobian).todense())
+        gradient = np.asarray(weighted.T @ r) - prior * parts.ravel()
+        improved = False
+        for _ in range(8):
+            system = hessian + np.diag(prior + damping * (np.diag(hessian) + prior))
+            move = np.clip(np.linalg.solve(system, gradient), -1.5, 1.5).reshape(parts.shape)
+            trial = parts + move
+            trial_z = inner(trial)
+            trial_r = residuals(trial_z)
+            value = loss(trial, trial_r)
+            if np.isfinite(value) and value < best:
+                improved = True
+                break
+            damping *= 4.0
+        if not improved:
+            break
+        gain = best - value
+        parts, z, r, best = trial, trial_z, trial_r, value
+        damping = max(damping / 5.0, 1e-6)
+        if gain < 1e-4 * best:
+            break
+    return Fit({place: parts[index] for place, index in slots.items()})
+
+
+def predicted(catalog: Catalog, table: RunTable, fitted: Fit) -> Column:
+    """Predicted seconds per step of a table's rows under fitted constants."""
+    combinations = list(zip(table.accelerators, table.frameworks, table.precisions, strict=True))
+    known: Mapping[tuple[str, str, Precision], NDArray[np.float64]] = {
+        c: fitted.inner(level_keys(catalog, *c)) for c in set(combinations)
+    }
+    return table.predict(efficiency_of(np.array([known[c] for c in combinations])))
