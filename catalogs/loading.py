@@ -137,7 +137,9 @@ def _record(record_type: type[R], fields: dict[str, Any], path: Path, line_of: _
     try:
         return record_type.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
+        found = error.errors()
+        # A misspelt field is also a missing one; its spelling is what helps.
+        first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
         location = first["loc"]
         where = ".".join(str(part) for part in location)
         name = fields.get("name", "?")

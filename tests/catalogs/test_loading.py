@@ -84,7 +84,7 @@ def test_bad_structure_is_reported_with_its_line(write: Write, content: str, exp
         ("radix: 64", "radix: [64]", ":4: fabric 'leaf': field radix: "),
         ("kind: roce", "kind: token-ring", ":2: fabric 'leaf': field kind: Input should be 'infiniband'"),
         ("400Gbps", "400GHz", ":3: fabric 'leaf': field port_bytes_per_s: bytes per second: unit 'GHz'"),
-        ("radix: 64", "radx: 64", ":1: fabric 'leaf': field radix: is missing (and 1 more)"),
+        ("radix: 64", "radx: 64", ":4: fabric 'leaf': field radx: unknown field 'radx'; did you mean radix"),
         ("name: leaf", "name: Leaf One", ":1: fabric 'Leaf One': field name: String should match"),
         (
             "name: leaf",

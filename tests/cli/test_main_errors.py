@@ -230,5 +230,4 @@ def test_no_color_is_respected(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Non
     with_command(monkeypatch, UsageError("red"))
     assert cli("fail").err != "error: red\n"
     monkeypatch.setenv("NO_COLOR", "1")
-    assert "\x1b[31m" not in cli("fail").err
     assert "31m" not in cli("fail").err
