@@ -22,7 +22,7 @@ from optimizer.market import Site
 MAX_TENSOR_PARALLEL = 64
 MAX_PIPELINE = 128
 MAX_MICRO_BATCH = 64
-MIN_CONTEXT_TOKENS = 1024
+MIN_CONTEXT_TOKENS = 4096
 PARTIAL_SHARES = (0.25, 0.5, 0.75)
 """Shares of a stage's layers that partial recomputation tries."""
 

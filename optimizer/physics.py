@@ -1,0 +1,79 @@
+"""One site's physics for one job: the bundles that every level of the evaluation starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from catalogs.catalog import Catalog
+from costmodels.architecture import Architecture
+from costmodels.columns import Column
+from costmodels.device import Device
+from costmodels.efficiency import Efficiency
+from costmodels.layer import Setting
+from costmodels.layout import Pipe, Replicas, Shard
+from costmodels.memory import rank_bytes
+from costmodels.recipe import Recipe
+from costmodels.run import training_steps, wall_seconds
+from costmodels.stage import StageBytes, StageCosts
+from costmodels.step import step_seconds
+from optimizer.job import Job
+from optimizer.market import Site
+
+
+@dataclass(frozen=True)
+class Physics:
+    """A site and a job as columns.
+
+    Attributes:
+        site: the catalog side.
+        architecture, device, recipe, efficiency: columns, each 0-d.
+        seq, tokens, goodput: of the job, 0-d.
+    """
+
+    site: Site
+    architecture: Architecture
+    device: Device
+    recipe: Recipe
+    efficiency: Efficiency
+    seq: Column
+    tokens: Column
+    goodput: Column
+
+    @classmethod
+    def of(cls, job: Job, site: Site, catalog: Catalog) -> Physics:
+        """The physics of a site for a job.
+
+        Raises:
+            UnsupportedError: the accelerator cannot train at the precision, or the framework lacks the optimizer.
+        """
+        goodput = catalog.assumption("goodput") if job.goodput is None else job.goodput
+        device = Device.of(site.accelerator, site.server, site.fabric, site.precision, site.scale_out_bytes_per_s)
+        return cls(
+            site=site,
+            architecture=Architecture.of(job.model),
+            device=device,
+            recipe=Recipe.of(site.framework, site.precision, job.optimizer),
+            efficiency=Efficiency.of(site.profile),
+            seq=np.asarray(float(job.seq)),
+            tokens=np.asarray(float(job.tokens)),
+            goodput=np.asarray(float(goodput)),
+        )
+
+    def setting(self, shard: Shard) -> Setting:
+        """What the layer level needs, for these shards."""
+        return Setting(self.architecture, shard, self.recipe, self.device, self.efficiency, self.seq)
+
+    def memory(self, stage: StageBytes, shard: Shard, pipe: Pipe, replicas: Replicas) -> dict[str, Column]:
+        """Bytes by component on one rank of a stage."""
+        return rank_bytes(stage, shard, pipe, replicas, self.recipe, self.efficiency)
+
+    def step(self, stage: StageCosts, shard: Shard, pipe: Pipe, replicas: Replicas) -> dict[str, Column]:
+        """Seconds of a step by component."""
+        return step_seconds(stage, shard, pipe, replicas, self.recipe, self.device, self.efficiency)
+
+    def wall(self, step_s: Column, shard: Shard, replicas: Replicas) -> Column:
+        """Wall-clock seconds of the job."""
+        global_batch = replicas.micro_batches * replicas.dp * shard.micro_batch
+        return wall_seconds(training_steps(self.tokens, global_batch, self.seq), step_s, self.goodput)

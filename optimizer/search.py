@@ -1,0 +1,474 @@
+"""Exact search: every layout of every site is evaluated, or excluded by a bound that proves it cannot win.
+
+Bounds are lower limits on accelerator-seconds: the time of the layers alone, without bubble, data-parallel traffic,
+update or jitter. A layout's cost is never below its accelerator-seconds times the cheapest price, so whole sites,
+shards and stages whose limit is above the best plan found are never expanded. The certificate counts every one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalogs.catalog import Catalog
+from costmodels.columns import Column
+from costmodels.layout import Pipe, Replicas, Shard
+from costmodels.partition import peak_stages
+from costmodels.stage import Layers, StageBytes, StageCosts, layers_of, stage_bytes, stage_costs, stage_seconds
+from optimizer.job import Job
+from optimizer.leaders import Leader, Leaders
+from optimizer.market import Site, Tariff, tariffs
+from optimizer.physics import Physics
+from optimizer.space import Space, build_space, recompute_layers
+
+Objective = Literal["cost", "time"]
+
+STAGE_ROWS = 100_000
+"""Most stage rows expanded at once, so that memory stays bounded for any space."""
+
+BLOCK_ROWS = 1_000_000
+"""Most candidate rows evaluated at once."""
+
+FIRST_BATCH = 256
+"""Stage rows evaluated first in a chunk, most promising ones, to lower the bar for the rest."""
+
+
+@dataclass
+class Certificate:
+    """What was covered: candidate rows in the space, evaluated, and pruned by each rule.
+
+    Attributes:
+        space: rows in the space.
+        evaluated: rows whose memory and time were computed.
+        pruned: rows excluded by each bound.
+        bound: the lowest limit among what was pruned (in the objective's unit), infinite if nothing was.
+        dimensions: values of each dimension, by site.
+    """
+
+    space: int = 0
+    evaluated: int = 0
+    pruned: dict[str, int] = field(default_factory=dict)
+    bound: float = float("inf")
+    dimensions: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+
+    def prune(self, rule: str, rows: int, bound: float = float("inf")) -> None:
+        """Count rows that a rule excludes, with the lowest objective any of them could have."""
+        if rows:
+            self.pruned[rule] = self.pruned.get(rule, 0) + int(rows)
+            self.bound = min(self.bound, bound)
+
+
+class SiteSearch:
+    """The search of one site: shards first, then stages, then replicas."""
+
+    def __init__(self, job: Job, site: Site, catalog: Catalog, objective: Objective, *, prune: bool = True) -> None:
+        self.job, self.site, self.objective, self.prune_by_bound = job, site, objective, prune
+        self.physics = Physics.of(job, site, catalog)
+        self.tariffs = tariffs(site, catalog)
+        limit = max((t.max_accelerators for t in self.tariffs), default=float(job.max_accelerators))
+        self.space: Space = build_space(
+            self.physics.architecture, job, site, int(min(limit, job.max_accelerators))
+        )
+        self.layers = layers_of(self.physics.setting(self.space.shards))
+        self.shard_limit_s = self._shard_accelerator_seconds()
+        self.choices = self._choices()
+        self.shard_rows = self._rows_per_shard()
+
+    @property
+    def floor(self) -> float:
+        """The objective that no layout of this site can go below."""
+        return float(np.min(self._objective_floor(self.shard_limit_s), initial=np.inf))
+
+    @property
+    def rows(self) -> int:
+        """Candidate rows in this site's space."""
+        return int(self.shard_rows.sum())
+
+    def run(self, leaders: Leaders, certificate: Certificate) -> None:
+        """Search the site, improving ``leaders`` and accounting for every row in ``certificate``."""
+        floors = self._objective_floor(self.shard_limit_s)
+        order = np.argsort(floors, kind="stable")
+        per_chunk = max(STAGE_ROWS // max(len(self.choices.share), 1), 1)
+        for start in range(0, len(order), per_chunk):
+            chunk = order[start : start + per_chunk]
+            keep = self._worth(floors[chunk], leaders)
+            dropped = chunk[~keep]
+            certificate.prune("shard bound", self.shard_rows[dropped].sum(), np.min(floors[dropped], initial=np.inf))
+            if keep.any():
+                self._search_shards(chunk[keep], leaders, certificate)
+
+    def _worth(self, floors: Column, leaders: Leaders) -> NDArray[np.bool_]:
+        """Which limits do not rule out a place among the leaders."""
+        if not self.prune_by_bound:
+            return np.ones(floors.shape, dtype=bool)
+        return floors <= leaders.threshold
+
+    def _shard_accelerator_seconds(self) -> Column:
+        """Accelerator-seconds of the whole run below which no layout with a shard can stay."""
+        s, p = self.space.shards, self.physics
+        whole = Pipe.from_values(pp=1, vpp=1, zero_bubble=0)
+        a = p.architecture
+        seconds = stage_seconds(p.setting(s), self.layers, whole, a.dense_layers, a.moe_layers, np.ones(()))
+        once = seconds.forward + seconds.backward
+        return s.tp * s.cp * once / (s.micro_batch * p.seq) * p.tokens / p.goodput
+
+    def _objective_floor(self, accelerator_s: Column) -> Column:
+        if self.objective == "time":
+            return accelerator_s / min(self.job.max_accelerators, self.site.max_accelerators)
+        floors = [t.floor(accelerator_s, self.job.deadline_s) for t in self.tariffs]
+        return np.minimum.reduce(floors) if floors else np.full(accelerator_s.shape, np.inf)
+
+    def _choices(self) -> _Choices:
+        """Every way to cut, recompute and offload activations, one row of columns each (framework rules applied)."""
+        pipes, space = self.space.pipes, self.space
+        rows = [
+            (pipe, selective, share, activations)
+            for pipe in range(len(pipes.pp))
+            for selective, share in space.recompute
+            for activations in sorted({act for act, _ in space.offload})
+        ]
+        index = np.array([row[0] for row in rows], dtype=np.int64)
+        pipe = pipes.map(lambda column: column[index])
+        share = np.array([row[2] for row in rows])
+        layers = recompute_layers(self.physics.architecture, pipe, share)
+        selective = np.array([float(row[1]) for row in rows])
+        activations = np.array([float(row[3]) for row in rows])
+        # Two shares of a short stage that mean the same number of layers are one choice.
+        key = np.stack([index.astype(float), selective, layers, activations])
+        _, first = np.unique(key, axis=1, return_index=True)
+        first.sort()
+        return _Choices(
+            pipe=pipe.map(lambda column: column[first]),
+            selective=selective[first],
+            layers=layers[first],
+            share=share[first],
+            activations=activations[first],
+        )
+
+    def _replica_choices(self, pp: int, activations: int) -> list[tuple[int, int]]:
+        """ZeRO stages and optimizer offload that go with a pipeline depth."""
+        zero = [z for z in self.space.zero if z < 2 or pp == 1 or self.space.zero3_with_pipeline]
+        offload = [opt for act, opt in self.space.offload if act == activations]
+        return [(z, opt) for z in zero for opt in offload]
+
+    def _rows_per_shard(self) -> NDArray[np.int64]:
+        """Candidate rows below each shard, without expanding them."""
+        s, c = self.space.shards, self.choices
+        options = np.array(
+            [len(self._replica_choices(int(pp), int(act))) for pp, act in zip(c.pipe.pp, c.activations, strict=True)],
+            dtype=np.int64,
+        )
+        depths = np.unique(c.pipe.pp)
+        total = np.zeros(len(s.tp), dtype=np.int64)
+        for pp in depths:
+            ways = int(options[c.pipe.pp == pp].sum())
+            world = (s.tp * s.cp * pp).astype(np.int64)
+            fits = world <= self.space.replicas.limit
+            counts = np.zeros(len(s.tp), dtype=np.int64)
+            counts[fits] = self.space.replicas.count(world[fits], s.micro_batch[fits].astype(np.int64))
+            total += ways * counts
+        return total
+
+    def _search_shards(self, chosen: NDArray[np.intp], leaders: Leaders, certificate: Certificate) -> None:
+        """Expand shards into stage rows, drop those whose limit is too high, and evaluate the rest best first."""
+        stages = self._expand(chosen)
+        rows = stages.rows
+        floors = self._objective_floor(stages.accelerator_s)
+        order = np.argsort(floors, kind="stable")
+        order = order[rows[order] > 0]
+        size = FIRST_BATCH
+        while len(order):
+            keep = self._worth(floors[order], leaders)
+            dropped = order[~keep]
+            certificate.prune("stage bound", rows[dropped].sum(), np.min(floors[dropped], initial=np.inf))
+            order = order[keep]
+            batch, order = order[:size], order[size:]
+            size *= 4
+            if len(batch):
+                self._evaluate(stages.take(batch), leaders, certificate)
+
+    def _expand(self, chosen: NDArray[np.intp]) -> _Stages:
+        """All stage rows of some shards: shards down, choices across, then flattened."""
+        p, c = self.physics, self.choices
+        shards = self.space.shards.map(lambda column: column[chosen][:, None])
+        layers = self.layers.map(lambda column: _rows_of(column, chosen))
+        shards = Shard(
+            tp=shards.tp,
+            sp=shards.sp,
+            cp=shards.cp,
+            ep=shards.ep,
+            etp=shards.etp,
+            micro_batch=shards.micro_batch,
+            selective=c.selective[None, :] + np.zeros_like(shards.tp),
+            recompute_layers=c.layers[None, :] + np.zeros_like(shards.tp),
+            offload_activations=c.activations[None, :] + np.zeros_like(shards.tp),
+        )
+        pipe = c.pipe.map(lambda column: column[None, :])
+        x = p.setting(shards)
+        costs = stage_costs(x, layers, pipe)
+        parts = [stage_bytes(x, layers, pipe, stage) for stage in peak_stages(p.architecture, pipe)]
+        shape = np.broadcast_shapes(shards.tp.shape, pipe.pp.shape)
+
+        def flat(column: Column) -> Column:
+            return np.broadcast_to(column, shape).reshape(-1)
+
+        world = flat(shards.tp * shards.cp * pipe.pp)
+        s = shards.map(flat)
+        accelerator_s = world * flat(costs.slowest_s) / (s.micro_batch * p.seq) * p.tokens / p.goodput
+        return _Stages(
+            shard=s,
+            pipe=pipe.map(flat),
+            costs=costs.map(flat),
+            parts=tuple(part.map(flat) for part in parts),
+            world=world,
+            accelerator_s=accelerator_s,
+            rows=self._rows_per_stage(world, s, pipe.map(flat)),
+        )
+
+    def _rows_per_stage(self, world: Column, s: Shard, pipe: Pipe) -> NDArray[np.int64]:
+        fits = world <= self.space.replicas.limit
+        rows = np.zeros(world.shape, dtype=np.int64)
+        counts = self.space.replicas.count(world[fits].astype(np.int64), s.micro_batch[fits].astype(np.int64))
+        deep, offloaded = pipe.pp[fits] > 1, s.offload_activations[fits] > 0
+        ways = np.zeros(counts.shape, dtype=np.int64)
+        for is_deep in (False, True):
+            for act in (0, 1):
+                ways[(deep == is_deep) & (offloaded == bool(act))] = len(self._replica_choices(1 + is_deep, act))
+        rows[fits] = counts * ways
+        return rows
+
+    def _evaluate(self, stages: _Stages, leaders: Leaders, certificate: Certificate) -> None:
+        """Evaluate stage rows: grouped so that a block shares its data-parallel degrees."""
+        for block in _blocks(stages):
+            world, micro_batch = int(block.world[0]), int(block.shard.micro_batch[0])
+            pp, activations = int(block.pipe.pp[0]), int(block.shard.offload_activations[0])
+            degrees = self.space.replicas.values(world, micro_batch)
+            ways = self._replica_choices(pp, activations)
+            per_row = max(len(degrees), 1)
+            step = max(BLOCK_ROWS // per_row, 1)
+            for start in range(0, len(block.world), step):
+                part = block.take(np.arange(start, min(start + step, len(block.world))))
+                self._evaluate_block(part, degrees, ways, leaders, certificate)
+
+    def _evaluate_block(
+        self,
+        block: _Stages,
+        degrees: NDArray[np.float64],
+        ways: list[tuple[int, int]],
+        leaders: Leaders,
+        certificate: Certificate,
+    ) -> None:
+        total = len(block.world) * len(degrees) * len(ways)
+        # More replicas never need more memory: if the largest number with the leanest state does not fit, none does.
+        leanest = self._replicas(block, degrees[-1:], max(z for z, _ in ways), max(o for _, o in ways))
+        roomy = self._fits(block.column(), leanest)[:, 0]
+        if not roomy.all():
+            certificate.prune("memory", int((~roomy).sum()) * len(degrees) * len(ways))
+            block = block.take(np.flatnonzero(roomy))
+            total = len(block.world) * len(degrees) * len(ways)
+            if total == 0:
+                return
+        # A cluster of n accelerators cannot finish before accelerator-seconds / n.
+        if self.prune_by_bound and np.isfinite(self.job.deadline_s) and self.objective == "cost":
+            fewest = np.min(block.accelerator_s / block.world) / self.job.deadline_s
+            late = degrees < fewest * (1 - 1e-12)
+            certificate.prune("deadline bound", int(late.sum()) * len(block.world) * len(ways))
+            degrees = degrees[~late]
+            total = len(block.world) * len(degrees) * len(ways)
+            if total == 0:
+                return
+        certificate.evaluated += total
+        column = block.column()
+        for zero, offload in ways:
+            replicas = self._replicas(block, degrees, zero, offload)
+            valid = self._fits(column, replicas) & self._valid(column, replicas)
+            if not valid.any():
+                continue
+            step_s = sum(self.physics.step(column.costs, column.shard, column.pipe, replicas).values())
+            wall_s = self.physics.wall(step_s, column.shard, replicas)
+            accelerators = column.world * degrees[None, :]
+            self._offer(column, degrees, zero, offload, valid, np.asarray(wall_s), accelerators, leaders)
+
+    def _replicas(self, block: _Stages, degrees: NDArray[np.float64], zero: int, offload: int) -> Replicas:
+        dp = degrees[None, :]
+        return Replicas(
+            dp=dp,
+            zero=np.asarray(float(zero)),
+            zero_group=np.zeros(()),
+            offload_optimizer=np.asarray(float(offload)),
+            micro_batches=self.space.replicas.micro_batches(dp, block.shard.micro_batch[:1, None]),
+        )
+
+    def _fits(self, column: _Stages, replicas: Replicas) -> NDArray[np.bool_]:
+        fits = np.ones((len(column.world), replicas.dp.shape[1]), dtype=bool)
+        for part in column.distinct_parts():
+            total = sum(self.physics.memory(part, column.shard, column.pipe, replicas).values())
+            fits &= np.asarray(total) <= self.physics.device.memory_bytes
+        return fits
+
+    def _valid(self, column: _Stages, replicas: Replicas) -> NDArray[np.bool_]:
+        multiple = (column.pipe.vpp == 1) | (np.mod(replicas.micro_batches, column.pipe.pp) == 0)
+        experts = np.mod(column.shard.tp * column.shard.cp * replicas.dp, column.shard.ep) == 0
+        return np.asarray(multiple & experts)
+
+    def _offer(
+        self,
+        column: _Stages,
+        degrees: NDArray[np.float64],
+        zero: int,
+        offload: int,
+        valid: NDArray[np.bool_],
+        wall_s: Column,
+        accelerators: Column,
+        leaders: Leaders,
+    ) -> None:
+        """Give the leaders the best row of every stage row and tariff."""
+        valid = valid & (wall_s <= self.job.deadline_s)
+        for tariff in self.tariffs:
+            cost = np.where(valid & (accelerators <= tariff.max_accelerators), tariff.total(accelerators, wall_s), np.inf)
+            cost = np.where(cost <= self.job.budget_usd, cost, np.inf)
+            score = cost if self.objective == "cost" else np.where(np.isfinite(cost), wall_s, np.inf)
+            best = np.argmin(score, axis=1)
+            rows = np.arange(len(best))
+            scores = score[rows, best]
+            for row in np.flatnonzero(np.isfinite(scores) & (scores <= leaders.threshold)):
+                column_index = best[row]
+                leaders.add(
+                    Leader(
+                        score=float(scores[row]),
+                        cost_usd=float(cost[row, column_index]),
+                        wall_s=float(wall_s[row, column_index]),
+                        accelerators=int(accelerators[row, column_index]),
+                        layout=column.layout(int(row), int(degrees[column_index]), zero, offload, self.space),
+                        search=self,
+                        tariff=tariff,
+                    )
+                )
+
+
+@dataclass(frozen=True)
+class _Choices:
+    """Cuts × recomputation × activation offload, one row each."""
+
+    pipe: Pipe
+    selective: Column
+    layers: Column
+    share: Column
+    activations: Column
+
+
+@dataclass(frozen=True)
+class _Stages:
+    """A flat table of stage rows."""
+
+    shard: Shard
+    pipe: Pipe
+    costs: StageCosts
+    parts: tuple[StageBytes, ...]
+    world: Column
+    accelerator_s: Column
+    rows: NDArray[np.int64]
+
+    def take(self, index: NDArray[np.intp]) -> _Stages:
+        """Some of the rows."""
+        return self._map(lambda column: column[index])
+
+    def column(self) -> _Stages:
+        """The rows as columns of width one, to broadcast against data-parallel degrees."""
+        return self._map(lambda column: column[:, None])
+
+    def _map(self, function: Any) -> _Stages:
+        return _Stages(
+            shard=self.shard.map(function),
+            pipe=self.pipe.map(function),
+            costs=self.costs.map(function),
+            parts=tuple(part.map(function) for part in self.parts),
+            world=function(self.world),
+            accelerator_s=function(self.accelerator_s),
+            rows=function(self.rows),
+        )
+
+    def distinct_parts(self) -> Iterator[StageBytes]:
+        """Peak-stage candidates, leaving out those that are another one for every row."""
+        seen: list[Column] = []
+        for part in self.parts:
+            if not any(np.array_equal(part.stage, other) for other in seen):
+                seen.append(part.stage)
+                yield part
+
+    def layout(self, row: int, dp: int, zero: int, offload: int, space: Space) -> dict[str, int]:
+        """The degrees of one candidate, as whole numbers."""
+        s, p = self.shard.map(np.ravel), self.pipe.map(np.ravel)
+        micro_batch = int(s.micro_batch[row])
+        micro_batches = int(space.replicas.micro_batches(np.asarray(float(dp)), np.asarray(float(micro_batch))))
+        return {
+            "tp": int(s.tp[row]),
+            "sp": int(s.sp[row]),
+            "pp": int(p.pp[row]),
+            "vpp": int(p.vpp[row]),
+            "zero_bubble": int(p.zero_bubble[row]),
+            "dp": dp,
+            "cp": int(s.cp[row]),
+            "ep": int(s.ep[row]),
+            "etp": int(s.etp[row]),
+            "zero": zero,
+            "zero_group": 0,
+            "micro_batch": micro_batch,
+            "micro_batches": micro_batches,
+            "selective": int(s.selective[row]),
+            "recompute_layers": int(s.recompute_layers[row]),
+            "offload_activations": int(s.offload_activations[row]),
+            "offload_optimizer": offload,
+        }
+
+
+def _rows_of(column: Column, chosen: NDArray[np.intp]) -> Column:
+    """A shard-level column as rows; columns that are the same for all shards stay 0-d."""
+    return column if column.ndim == 0 else column[chosen][:, None]
+
+
+def _blocks(stages: _Stages) -> Iterator[_Stages]:
+    """Stage rows grouped by what decides their data-parallel degrees and peak stages."""
+    key = np.stack([stages.world, stages.shard.micro_batch, stages.pipe.pp, stages.shard.offload_activations])
+    _, group = np.unique(key, axis=1, return_inverse=True)
+    group = np.ravel(group)
+    order = np.argsort(group, kind="stable")
+    ends = np.flatnonzero(np.diff(group[order], append=-1)) + 1
+    start = 0
+    for end in ends:
+        yield stages.take(order[start:end])
+        start = end
+
+
+def search(
+    job: Job, found: list[Site], catalog: Catalog, objective: Objective = "cost", *, keep: int = 6, prune: bool = True
+) -> tuple[list[Leader], Certificate]:
+    """The best layouts of all sites, at most ``keep`` of different structure, best first, with the certificate.
+
+    Args:
+        job: the question.
+        found: sites from :func:`optimizer.market.sites`.
+        catalog: for assumptions.
+        objective: cheapest (``cost``) or earliest (``time``).
+        keep: leaders to keep.
+        prune: False evaluates every row that fits (for proof and benchmarks).
+    """
+    certificate = Certificate()
+    leaders = Leaders(keep)
+    searches = [SiteSearch(job, site, catalog, objective, prune=prune) for site in found]
+    for one in searches:
+        certificate.space += one.rows
+        certificate.dimensions[one.site.accelerator.name] = one.space.dimensions
+    for one in sorted(searches, key=lambda s: s.floor):
+        if prune and one.floor > leaders.threshold:
+            certificate.prune("site bound", one.rows, one.floor)
+            continue
+        one.run(leaders, certificate)
+    return leaders.ranked(), certificate
+
+
+__all__ = ["Certificate", "Layers", "Objective", "SiteSearch", "Tariff", "search"]
