@@ -18,7 +18,7 @@ class Moe(BaseModel):
         ffn: intermediate width of one routed expert.
         shared_ffn: intermediate width of all shared experts of a layer together (0 = none).
         first_dense_layers: dense layers before the first MoE layer.
-        every: every how many layers (after the dense ones) is an MoE layer.
+        every: every how many layers (after the dense ones) is an MoE layer; the last of each group is.
         router_bias: whether the router carries one bias per expert (DeepSeek-V3 style).
         expert_bias: whether expert matrices carry biases (GPT-OSS).
         shared_gate: whether a learned scalar gate multiplies the shared expert (Qwen2-MoE).
@@ -67,6 +67,8 @@ class Model(Record):
     """A decoder-only transformer.
 
     Attributes:
+        family: the ``model_type`` of Hugging Face transformers whose code builds the model, where there is one.
+        year: of publication.
         layers, hidden, heads, kv_heads, head_dim, ffn, vocab: as in the published config
             (``head_dim`` defaults to hidden / heads; ``ffn`` is the dense MLP's intermediate width).
         gated: three-matrix MLP (SwiGLU, GeGLU) instead of two.
@@ -74,6 +76,8 @@ class Model(Record):
         learned_positions: rows of a learned position embedding (0 = rotary or ALiBi).
         qkv_bias, o_bias, mlp_bias, head_bias: which projections carry biases.
         norm: ``rms`` (one vector) or ``layer`` (two vectors).
+        norm_bias: whether a ``layer`` norm has its second vector (MPT, DBRX, Command R and PaLM do without).
+        final_norm: whether a normalisation stands before the output head.
         norms_per_layer: normalisations of width hidden per layer (2; Gemma-2/3 has 4; parallel blocks may have 1).
         qk_norm: ``none``, ``head`` (one vector of head_dim each for q and k) or ``full`` (vectors of q and kv width).
         embedding_norm: an extra normalisation after the embedding (BLOOM).
