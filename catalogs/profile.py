@@ -29,6 +29,8 @@ class Profile(Record):
         tensor_overlap: share of tensor- and context-parallel traffic that may hide behind compute.
         expert_efficiency: rate of grouped expert matmuls over that of one matmul of the same shape.
         expert_overlap: share of expert-parallel dispatch and combine that may hide behind compute.
+        collective_s: seconds of a collective without payload: launch, and waiting for all members.
+        step_overhead_s: seconds per step outside the model: batch loading, gradient norm, host synchronisation.
         layer_launch_s: host time to launch the forward kernels of one layer (a floor, not an addition).
         jitter_per_doubling: fractional slow-down of a step per doubling of the number of servers.
         reserve_bytes: held by driver, runtime and communication buffers, per device.
@@ -50,6 +52,8 @@ class Profile(Record):
     tensor_overlap: float = Field(ge=0, le=1.0)
     expert_efficiency: float = Field(default=0.8, gt=0, le=1.0)
     expert_overlap: float = Field(default=0.2, ge=0, le=1.0)
+    collective_s: Seconds = Field(default=2e-5, ge=0, le=1e-3)
+    step_overhead_s: Seconds = Field(default=0.01, ge=0, le=1.0)
     layer_launch_s: Seconds = Field(ge=0, le=0.1)
     jitter_per_doubling: float = Field(ge=0, le=0.2)
     reserve_bytes: Bytes = Field(ge=0)

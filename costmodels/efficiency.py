@@ -21,6 +21,8 @@ class Efficiency(Columns):
     tensor_overlap: Column
     expert_efficiency: Column
     expert_overlap: Column
+    collective_s: Column
+    step_overhead_s: Column
     layer_launch_s: Column
     jitter_per_doubling: Column
     reserve_bytes: Column

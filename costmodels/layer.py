@@ -26,6 +26,9 @@ BACKWARD_LAUNCHES = 1.5
 MOE_LAUNCHES = 2.0
 """Kernels of an MoE layer (router, permutation, grouped products) over those of a dense layer."""
 
+COLLECTIVES_PER_PASS = 2.0
+"""Tensor-parallel all-reduces of a layer in one pass: after attention and after the MLP."""
+
 RING_BACKWARD = 2.0
 """Key/value ring traffic of the backward pass over the forward pass: keys and values, and their gradients."""
 
@@ -128,12 +131,12 @@ class Setting:
 
 def dense_layer(x: Setting) -> LayerSeconds:
     """Seconds of a layer with a dense MLP."""
-    return _floored(_attention_block(x) + _dense_mlp_block(x), x.efficiency.layer_launch_s)
+    return _floored(x, _attention_block(x) + _dense_mlp_block(x), 1.0)
 
 
 def moe_layer(x: Setting) -> LayerSeconds:
     """Seconds of a layer with routed experts."""
-    return _floored(_attention_block(x) + _moe_block(x), MOE_LAUNCHES * x.efficiency.layer_launch_s)
+    return _floored(x, _attention_block(x) + _moe_block(x), MOE_LAUNCHES)
 
 
 def head(x: Setting) -> LayerSeconds:
@@ -188,7 +191,7 @@ def _attention_core(x: Setting) -> LayerSeconds:
 
     kv_bytes = HALF * np.where(a.is_mla > 0, a.q_width + a.o_width, 2.0 * a.kv_width) / s.tp * tokens_per_rank(s, x.seq)
     bandwidth = group_bandwidth(s.cp, s.tp, d, e.scale_up_efficiency, e.scale_out_efficiency)
-    ring = np.where(s.cp > 1, (s.cp - 1) * kv_bytes / bandwidth + group_latency_s(s.cp, s.tp, d), 0.0)
+    ring = np.where(s.cp > 1, (s.cp - 1) * kv_bytes / bandwidth + group_latency_s(s.cp, s.tp, d) + e.collective_s, 0.0)
     return _nothing(
         core_f=forward,
         core_b=backward,
@@ -238,10 +241,10 @@ def _moe_block(x: Setting) -> LayerSeconds:
     )
     up, out = e.scale_up_efficiency, e.scale_out_efficiency
     sent = HALF * a.hidden * routed / s.etp
-    exchange = 2.0 * all_to_all_seconds(sent, s.ep, s.etp, d, up, out)
+    exchange = 2.0 * (all_to_all_seconds(sent, s.ep, s.etp, d, up, out) + np.where(s.ep > 1, e.collective_s, 0.0))
     gathered = HALF * a.hidden * routed
     bandwidth = group_bandwidth(s.etp, one, d, up, out)
-    gathering = 2.0 * gather_seconds(gathered, s.etp, bandwidth, group_latency_s(s.etp, one, d))
+    gathering = 2.0 * gather_seconds(gathered, s.etp, bandwidth, group_latency_s(s.etp, one, d) + e.collective_s)
     exposed = (1.0 - e.expert_overlap) * (exchange + gathering)
     return block + _nothing(expert_f=exposed, expert_b=exposed)
 
@@ -260,12 +263,13 @@ def _block(
     bandwidth = d.memory_bandwidth_bytes_per_s * e.memory_efficiency
     forward = input_gradient = weight_gradient = np.zeros(())
     for tokens, width_in, width_out, batch in linears:
+        grouped = np.where(batch > 1, e.expert_efficiency, 1.0)
         f, i, w = linear_seconds(
             tokens,
             width_in,
             width_out,
             batch,
-            flops_per_s=rate * e.gemm_efficiency,
+            flops_per_s=rate * e.gemm_efficiency * grouped,
             bytes_per_s=bandwidth,
             compute_units=d.compute_units,
             element_bytes=operand_bytes,
@@ -288,13 +292,20 @@ def _block(
     )
 
 
-def _floored(layer: LayerSeconds, launch_s: Column) -> LayerSeconds:
-    """The layer with the wait for the host added where the device is faster than the launches."""
-    device_f = layer.matmul_f + layer.core_f + layer.memory_f
-    device_b = layer.matmul_b + layer.core_b + layer.memory_b
+def _floored(x: Setting, layer: LayerSeconds, launches: float) -> LayerSeconds:
+    """The layer with the wait for the host where the device is faster than the launches, and for the tp ranks.
+
+    The host runs ahead of the device, so launching is a floor and not an addition. Each of the two tensor-parallel
+    collectives of a pass waits for the last rank to arrive.
+    """
+    passes = layer.passes
+    launch = launches * x.efficiency.layer_launch_s
+    meeting = np.where(x.shard.tp > 1, COLLECTIVES_PER_PASS * x.efficiency.collective_s, 0.0)
     return layer + _nothing(
-        launch_f=np.maximum(launch_s - device_f, 0.0),
-        launch_b=np.maximum(BACKWARD_LAUNCHES * launch_s - device_b, 0.0),
+        launch_f=np.maximum(launch - passes.forward, 0.0),
+        launch_b=np.maximum(BACKWARD_LAUNCHES * launch - passes.backward, 0.0),
+        tensor_f=meeting,
+        tensor_b=meeting,
     )
 
 

@@ -22,7 +22,8 @@ def step_seconds(
 
     ``stages`` is the slowest stage's work on all micro-batches; ``bubble`` its wait; ``pipeline_comm`` exposed
     messages between stages; ``data_comm`` exposed gradient and parameter traffic; ``optimizer`` the update;
-    ``jitter`` the growth with the number of servers.
+    ``overhead`` what a step does
+    outside the model; ``jitter`` the growth with the number of servers.
     """
     stages = replicas.micro_batches * stage.slowest_s
     bubble = bubble_seconds(pipe, stage.slowest_s, stage.all_stages_s, stage.weight_gradient_s)
@@ -37,6 +38,7 @@ def step_seconds(
         "pipeline_comm": messages,
         "data_comm": data,
         "optimizer": update,
+        "overhead": np.broadcast_to(e.step_overhead_s, np.shape(steady)),
         "jitter": steady * e.jitter_per_doubling * np.log2(servers),
     }
 

@@ -62,6 +62,8 @@ CONSTANTS: dict[str, Constant] = {
     "tensor_overlap": Constant(0.0, 1.0, 0.2),
     "expert_efficiency": Constant(0.2, 1.0, 0.7),
     "expert_overlap": Constant(0.0, 1.0, 0.2),
+    "collective_s": Constant(0.0, 2e-4, 2e-5),
+    "step_overhead_s": Constant(0.0, 0.1, 0.01),
     "layer_launch_s": Constant(0.0, 0.01, 0.0008),
     "jitter_per_doubling": Constant(0.0, 0.03, 0.004),
 }
@@ -75,6 +77,9 @@ ROBUST = 2.0
 
 LEVEL_FREEDOM = (1.0, 0.5, 0.5, 0.4)
 """Standard deviation of each level's part over the constant's freedom: global, family, accelerator family, combination."""
+
+RELEASE_FREEDOM = 0.1
+"""Standard deviation of the log step time between software releases of a framework."""
 
 WIDTH: dict[Precision, str] = {"bf16": "half", "fp16": "half", "fp8": "eight", "mxfp8": "eight", "nvfp4": "four"}
 
@@ -91,9 +96,11 @@ class Fit:
 
     Attributes:
         parts: level and key to the part of every constant, on the logit scale.
+        releases: framework and software release to the log of its step time over that of an average release.
     """
 
     parts: dict[tuple[int, Key], NDArray[np.float64]] = field(default_factory=dict)
+    releases: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def inner(self, keys: Sequence[Key]) -> NDArray[np.float64]:
         """Constants of one combination on the logit scale; levels that were not fitted add nothing."""
@@ -147,10 +154,17 @@ def fit(
     freedom = np.array([c.freedom for c in CONSTANTS.values()])
     spread = np.array([LEVEL_FREEDOM[level] for level, _ in slots])[:, None] * freedom
     prior = (1.0 / spread**2).ravel()
+    release_of = [(f, run.software) for f, run in zip(table.frameworks, table.runs, strict=True)]
+    release_slots = {release: i for i, release in enumerate(sorted({r for r in release_of if r[1]}))}
+    release = np.array([release_slots.get(r, len(release_slots)) for r in release_of])
+    prior = np.concatenate([prior, np.full(len(release_slots), 1.0 / RELEASE_FREEDOM**2)])
+    shifts = np.zeros(len(release_slots) + 1)  # the last one, of rows without a release, stays 0
     parts = np.zeros((len(slots), count))
     if start is not None:
         for place, index in slots.items():
             parts[index] = start.parts.get(place, 0.0)
+        for place_, index in release_slots.items():
+            shifts[index] = start.releases.get(place_, 0.0)
     base = np.array([c.inner(c.expected) for c in CONSTANTS.values()])
     measured = np.log(table.measured_s)
     row_weights = np.ones(rows) if weights is None else weights
@@ -158,39 +172,47 @@ def fit(
     def inner(parts: NDArray[np.float64]) -> NDArray[np.float64]:
         return base + parts[slot].sum(axis=1)
 
-    def residuals(z: NDArray[np.float64]) -> NDArray[np.float64]:
-        return (measured - np.log(table.predict(efficiency_of(z)))) / NOISE
+    def residuals(z: NDArray[np.float64], shifts: Column) -> Column:
+        return (measured - np.log(table.predict(efficiency_of(z))) - shifts[release]) / NOISE
 
-    def loss(parts: NDArray[np.float64], r: NDArray[np.float64]) -> float:
+    def loss(parts: NDArray[np.float64], shifts: Column, r: Column) -> float:
         robust = 2.0 * ROBUST**2 * (np.sqrt(1.0 + (r / ROBUST) ** 2) - 1.0)
-        return float(np.sum(row_weights * robust) + np.sum(prior * parts.ravel() ** 2))
+        every = np.concatenate([parts.ravel(), shifts[:-1]])
+        return float(np.sum(row_weights * robust) + np.sum(prior * every**2))
 
     columns = (slot[:, :, None] * count + np.arange(count)).reshape(rows, -1)
+    released = np.flatnonzero(release < len(release_slots))
+    in_release = sparse.csr_matrix(
+        (np.full(released.size, 1.0 / NOISE), (released, release[released])), shape=(rows, len(release_slots))
+    )
     pointers = np.arange(rows + 1) * levels * count
     damping = 1e-2
     z = inner(parts)
-    r = residuals(z)
-    best = loss(parts, r)
+    r = residuals(z, shifts)
+    best = loss(parts, shifts, r)
     for _ in range(iterations):
         slope = np.empty((rows, count))
         for i in range(count):
             moved = z.copy()
             moved[:, i] += step
-            slope[:, i] = -(residuals(moved) - r) / step
+            slope[:, i] = -(residuals(moved, shifts) - r) / step
         values = np.repeat(slope[:, None, :], levels, axis=1).reshape(rows, -1)
         jacobian = sparse.csr_matrix((values.ravel(), columns.ravel(), pointers), shape=(rows, parts.size))
+        jacobian = sparse.hstack([jacobian, in_release], format="csr")
         w = row_weights / np.sqrt(1.0 + (r / ROBUST) ** 2)
         weighted = jacobian.multiply(w[:, None]).tocsr()
         hessian = np.asarray((weighted.T @ jacobian).todense())
-        gradient = np.asarray(weighted.T @ r) - prior * parts.ravel()
+        every = np.concatenate([parts.ravel(), shifts[:-1]])
+        gradient = np.asarray(weighted.T @ r) - prior * every
         improved = False
         for _ in range(8):
             system = hessian + np.diag(prior + damping * (np.diag(hessian) + prior))
-            move = np.clip(np.linalg.solve(system, gradient), -1.5, 1.5).reshape(parts.shape)
-            trial = parts + move
+            move = np.clip(np.linalg.solve(system, gradient), -1.5, 1.5)
+            trial = parts + move[: parts.size].reshape(parts.shape)
+            trial_shifts = np.append(shifts[:-1] + move[parts.size :], 0.0)
             trial_z = inner(trial)
-            trial_r = residuals(trial_z)
-            value = loss(trial, trial_r)
+            trial_r = residuals(trial_z, trial_shifts)
+            value = loss(trial, trial_shifts, trial_r)
             if np.isfinite(value) and value < best:
                 improved = True
                 break
@@ -198,11 +220,14 @@ def fit(
         if not improved:
             break
         gain = best - value
-        parts, z, r, best = trial, trial_z, trial_r, value
+        parts, shifts, z, r, best = trial, trial_shifts, trial_z, trial_r, value
         damping = max(damping / 5.0, 1e-6)
         if gain < 1e-4 * best:
             break
-    return Fit({place: parts[index] for place, index in slots.items()})
+    return Fit(
+        {place: parts[index] for place, index in slots.items()},
+        {place: float(shifts[index]) for place, index in release_slots.items()},
+    )
 
 
 def predicted(catalog: Catalog, table: RunTable, fitted: Fit) -> Column:
@@ -211,4 +236,5 @@ def predicted(catalog: Catalog, table: RunTable, fitted: Fit) -> Column:
     known: Mapping[tuple[str, str, Precision], NDArray[np.float64]] = {
         c: fitted.inner(level_keys(catalog, *c)) for c in set(combinations)
     }
-    return table.predict(efficiency_of(np.array([known[c] for c in combinations])))
+    shifts = [fitted.releases.get((f, run.software), 0.0) for f, run in zip(table.frameworks, table.runs, strict=True)]
+    return table.predict(efficiency_of(np.array([known[c] for c in combinations]))) * np.exp(shifts)
