@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
+from catalogs.quantity import Bytes
 from catalogs.record import Record
 
 Recompute = Literal["none", "selective", "full"]
@@ -22,15 +25,27 @@ class Framework(Record):
         zero3_with_pipeline: whether stage 2/3 may be combined with pipeline parallelism.
         uneven_pipeline: first and last stage may hold fewer layers than the others.
         recompute, offload: kinds it offers.
+        operator_recompute: ``selective`` recomputation keeps the results of every second matmul and of attention and
+            recomputes all else (torchtitan); False: it recomputes the attention core alone (Megatron-LM).
         flash_attention: attention scores never reach memory.
-        fused_mlp_activation: the gated activation saves only its input, not its intermediate product.
+        fused_mlp_activation: element-wise kernels are fused, by hand or by a compiler: the gated activation saves only
+            its input, not its intermediate product.
         fused_softmax_loss: cross entropy keeps one copy of the logits, in half precision.
+        loss_bytes: at the peak of an unfused cross entropy, per logit (Megatron-LM: half-precision and fp32 logits and
+            fp32 exponentials = 10; torch: three fp32 tensors in its backward pass = 12).
+        quantised_operands: fp8 and fp4 matmuls save their low-precision inputs and keep low-precision copies of the
+            weights (Transformer Engine); False: they quantise anew in the backward pass (torchao).
+        stage_outputs: a pipeline stage keeps what it sent until the backward pass (DeepSpeed; Megatron-LM frees it).
         parameter_bytes: of one working parameter (2 for bf16 weights, 4 where FSDP keeps fp32 shards only).
         gradient_bytes: of one stored gradient element.
+        step_gradient_bytes: of the gradient copy that the optimizer step makes of its own partition (DeepSpeed: 4).
+        scratch_gradient_bytes: of one weight gradient before it is added to the stored one.
         master_bytes: of one separate master copy element (0 where the parameter itself is fp32).
         gather_bytes: of one parameter element as it travels in ZeRO-3 gathers.
         reduce_bytes: of one gradient element as it travels in reductions.
         optimizers: optimizer names it offers.
+        reserve_bytes: held by driver, runtime and communication libraries outside the allocator, per device.
+        fragmentation: share of the allocated peak that the caching allocator reserves on top.
     """
 
     vendors: tuple[str, ...]
@@ -45,12 +60,20 @@ class Framework(Record):
     uneven_pipeline: bool
     recompute: tuple[Recompute, ...]
     offload: tuple[Offload, ...]
+    operator_recompute: bool = False
     flash_attention: bool
     fused_mlp_activation: bool
     fused_softmax_loss: bool
+    loss_bytes: Literal[10, 12] = 10
+    quantised_operands: bool = True
+    stage_outputs: bool = False
     parameter_bytes: Literal[2, 4]
     gradient_bytes: Literal[2, 4]
+    step_gradient_bytes: Literal[0, 4] = 0
+    scratch_gradient_bytes: Literal[0, 2] = 2
     master_bytes: Literal[0, 2, 4]
     gather_bytes: Literal[1, 2, 4]
     reduce_bytes: Literal[2, 4]
     optimizers: tuple[str, ...]
+    reserve_bytes: Bytes = Field(ge=0, le=2**34)
+    fragmentation: float = Field(ge=0, le=0.5)

@@ -20,36 +20,47 @@ MASK = 1.0
 """Bytes of a dropout-mask element."""
 
 
+def _projected(a: Architecture, s: Shard) -> Column:
+    """Elements of keys (or values) of one token on one rank."""
+    return a.head_dim * np.maximum(a.kv_heads / s.tp, 1.0)
+
+
 def attention_activations(a: Architecture, s: Shard, r: Recipe, seq: Column) -> Column:
     """Saved bytes of one attention block with its norm."""
     tokens, local = tokens_per_rank(s, seq), residual_tokens(s, seq)
-    kv_local = a.head_dim * np.maximum(a.kv_heads / s.tp, 1.0)
-    plain = a.q_width / s.tp + 2.0 * kv_local
+    plain = a.q_width / s.tp + 2.0 * _projected(a, s)
     # Latent attention: compressed inputs before and after their norms, then full heads of queries, keys and values.
     latent = 2.0 * (a.q_lora + a.kv_lora) + a.rope_head_dim + (2.0 * a.q_width + a.o_width) / s.tp
     qkv = np.where(a.is_mla > 0, latent, plain)
-    qk_norm = np.maximum(a.qk_norm_head, a.qk_norm_full) * (a.q_width / s.tp + kv_local)
-    sequences = s.micro_batch * a.heads / s.tp / s.cp
-    score = HALF + a.dropout * (MASK + HALF)
-    core = np.where(
-        r.flash > 0, FP32 * a.heads / s.tp * tokens, np.where(s.selective > 0, 0.0, score * sequences * seq * seq)
-    )
+    qk_norm = np.maximum(a.qk_norm_head, a.qk_norm_full) * (a.q_width / s.tp + _projected(a, s))
     post_norm = np.where(a.norms_per_layer > 2, HALF * a.hidden * local, 0.0)
     return (
         HALF * a.hidden * local  # input of the norm
         + post_norm
-        + r.operand_bytes * a.hidden * local  # input of the projections
+        + r.saved_bytes * a.hidden * local  # input of the projections
         + HALF * (qkv + qk_norm) * tokens
-        + core
-        + np.maximum(r.operand_bytes, HALF) * a.o_width / s.tp * tokens  # input of the output projection
+        + _core_activations(a, s, r, seq)
+        + np.maximum(r.saved_bytes, HALF) * a.o_width / s.tp * tokens  # input of the output projection
         + a.dropout * MASK * a.hidden * local
+    )
+
+
+def _core_activations(a: Architecture, s: Shard, r: Recipe, seq: Column) -> Column:
+    """Saved bytes between the projections: log-sum-exps of fused attention, or the scores."""
+    sequences = s.micro_batch * a.heads / s.tp / s.cp
+    score = HALF + a.dropout * (MASK + HALF)
+    dropped = (s.selective > 0) & (r.operator_recompute == 0)
+    return np.where(
+        r.flash > 0,
+        FP32 * a.heads / s.tp * tokens_per_rank(s, seq),
+        np.where(dropped, 0.0, score * sequences * seq * seq),
     )
 
 
 def _mlp_activations(a: Architecture, r: Recipe, elements: Column) -> Column:
     """Saved bytes of up, gate and activated tensors of ``elements`` intermediate elements."""
     unfused = a.gated * (1.0 - r.fused_activation)
-    return elements * (HALF * (1.0 + a.gated + unfused) + r.operand_bytes)
+    return elements * (HALF * (1.0 + a.gated + unfused) + r.saved_bytes)
 
 
 def _mlp_inputs(a: Architecture, s: Shard, r: Recipe, seq: Column) -> Column:
@@ -57,7 +68,7 @@ def _mlp_inputs(a: Architecture, s: Shard, r: Recipe, seq: Column) -> Column:
     local = a.hidden * residual_tokens(s, seq)
     serial = np.where(a.parallel_block > 0, 0.0, 1.0)
     post_norm = np.where(a.norms_per_layer > 2, HALF, 0.0)
-    return local * (serial * (HALF + r.operand_bytes) + post_norm + a.dropout * MASK)
+    return local * (serial * (HALF + r.saved_bytes) + post_norm + a.dropout * MASK)
 
 
 def dense_mlp_activations(a: Architecture, s: Shard, r: Recipe, seq: Column) -> Column:
@@ -66,13 +77,44 @@ def dense_mlp_activations(a: Architecture, s: Shard, r: Recipe, seq: Column) -> 
 
 
 def moe_activations(a: Architecture, s: Shard, r: Recipe, seq: Column) -> Column:
-    """Saved bytes of one MoE block: router, permuted expert inputs, expert and shared intermediates."""
+    """Saved bytes of one MoE block: router, permuted expert inputs, expert and shared intermediates.
+
+    The routing weight multiplies the activated tensor inside the fused activation, so that the results of the experts
+    need not be kept (Megatron-Core since 0.12).
+    """
     routed = routed_tokens(s, a.topk, seq)
     router = FP32 * a.experts * residual_tokens(s, seq)
-    expert = r.operand_bytes * a.hidden * routed + _mlp_activations(a, r, a.moe_ffn / s.etp * routed)
-    combined = HALF * a.hidden * routed / s.etp
+    expert = r.saved_bytes * a.hidden * routed + _mlp_activations(a, r, a.moe_ffn / s.etp * routed)
     shared = _mlp_activations(a, r, a.shared_ffn / s.tp * tokens_per_rank(s, seq))
-    return _mlp_inputs(a, s, r, seq) + router + expert + combined + shared
+    return _mlp_inputs(a, s, r, seq) + router + expert + shared
+
+
+def operator_attention_activations(a: Architecture, s: Shard, r: Recipe, seq: Column) -> Column:
+    """What operator-level selective recomputation keeps of an attention block.
+
+    The input of the layer, the results of attention and of every second matmul: queries and values of plain attention
+    (torchtitan, ``_get_custom_policy`` of its activation checkpointing: of the matrix products in order, each second
+    one is recomputed).
+    """
+    tokens, local = tokens_per_rank(s, seq), residual_tokens(s, seq)
+    plain = a.q_width / s.tp + _projected(a, s)
+    up = a.heads * (a.nope_head_dim + a.v_head_dim) / s.tp
+    latent = np.where(a.q_lora > 0, a.q_lora + a.kv_lora + a.rope_head_dim, a.q_width / s.tp + up)
+    kept = r.operator_products * np.where(a.is_mla > 0, latent, plain) + a.o_width / s.tp
+    return HALF * a.hidden * local + (HALF * kept + FP32 * a.heads / s.tp) * tokens
+
+
+def operator_mlp_activations(a: Architecture, s: Shard, r: Recipe, seq: Column) -> Column:
+    """The same for a dense MLP: its first product, and its last one unless a compiler sees that nobody reads it."""
+    unread = (1.0 - r.fused_activation) * a.hidden
+    return r.operator_products * HALF * (a.ffn / s.tp + unread) * tokens_per_rank(s, seq)
+
+
+def operator_moe_activations(a: Architecture, s: Shard, r: Recipe, seq: Column) -> Column:
+    """The same for an MoE block: dispatched tokens and the first product of routed and shared experts."""
+    routed = routed_tokens(s, a.topk, seq)
+    shared = HALF * a.shared_ffn / s.tp * tokens_per_rank(s, seq)
+    return HALF * a.hidden * routed + r.operator_products * (HALF * a.moe_ffn / s.etp * routed + shared)
 
 
 def layer_input_bytes(a: Architecture, s: Shard, seq: Column) -> Column:
@@ -90,8 +132,12 @@ def backward_bytes(a: Architecture, s: Shard, seq: Column, width: Column) -> Col
 
 
 def head_activations(a: Architecture, s: Shard, r: Recipe, seq: Column) -> tuple[Column, Column]:
-    """Saved bytes around the head, and the logits and loss buffers that exist while the loss is computed."""
-    tokens = tokens_per_rank(s, seq)
-    saved = 2.0 * HALF * a.hidden * residual_tokens(s, seq)
-    logit = np.where(r.fused_loss > 0, 2.0 * HALF, HALF + 2.0 * FP32)
-    return saved, logit * a.vocab / s.tp * tokens
+    """Saved bytes around the head, and the largest set of buffers between the head and the loss.
+
+    That is either the loss's own peak, or the logits with their gradient and the head's weight gradient.
+    """
+    logits = a.vocab / s.tp * tokens_per_rank(s, seq)
+    saved = (HALF + r.saved_bytes) * a.hidden * residual_tokens(s, seq)
+    loss = np.where(r.fused_loss > 0, 2.0 * HALF, r.loss_bytes) * logits
+    backward = 2.0 * HALF * logits + r.scratch_gradient_bytes * a.hidden * a.vocab / s.tp
+    return saved, np.maximum(loss, backward)

@@ -34,27 +34,58 @@ def rank_bytes(
     (stage 1 splits master and optimizer, 2 also gradients, 3 also weights). ``gathered`` are the ZeRO-2/3
     communication units, ``activations`` the micro-batches in flight, ``working`` recomputation, backward transients
     or logits, ``fragmentation`` the allocator's share, ``reserve`` what driver and communication libraries hold.
+
+    Where the working parameter is the optimizer's own (fully sharded data parallel: wider than what travels), ZeRO 2
+    splits it too, and what its ranks hold whole are the gathered copies. Fragmentation and reserve are the framework's,
+    or the profile's where that measured more.
     """
     ranks, expert_ranks = sharding_ranks(s, replicas)
 
-    def state(bytes_per_param: Column, from_stage: int) -> Column:
+    def state(bytes_per_param: Column, from_stage: int | Column) -> Column:
         sharded = replicas.zero >= from_stage
         dense = stage.dense_params / np.where(sharded, ranks, 1.0)
         expert = stage.expert_params / np.where(sharded, expert_ranks, 1.0)
         return bytes_per_param * (dense + expert)
 
+    own = r.parameter_bytes > r.gather_bytes
     unit = stage.unit_dense_params + stage.unit_expert_params
-    gathered = np.where(replicas.zero >= 3, GATHERED_UNITS * r.gather_bytes * unit, 0.0)
+    units = np.where(replicas.zero >= 3, GATHERED_UNITS * unit + stage.end_unit_params, 0.0)
+    copies = np.where(own & (replicas.zero == 2), stage.dense_params + stage.expert_params, units)
     bucket = np.where(replicas.zero >= 2, r.reduce_bytes * unit, 0.0)
     resident = 1.0 - replicas.offload_optimizer
+    in_use = in_flight(pipe, replicas.micro_batches, stage.stage)
     parts = {
-        "weights": state(r.parameter_bytes + r.cast_bytes, 3),
-        "gradients": state(r.gradient_bytes, 2),
+        "weights": state(r.parameter_bytes, np.where(own, 2.0, 3.0)) + state(r.cast_bytes, 3),
+        "gradients": state(r.gradient_bytes, 2) + resident * state(r.step_gradient_bytes, 1),
         "master_weights": resident * state(r.master_bytes, 1),
         "optimizer": resident * state(r.moment_bytes, 1),
-        "gathered": gathered + bucket,
-        "activations": stage.activation_bytes * in_flight(pipe, replicas.micro_batches, stage.stage) + stage.end_bytes,
+        "gathered": r.gather_bytes * copies + bucket,
+        "activations": (stage.activation_bytes + stage.output_bytes) * in_use + stage.end_bytes,
         "working": stage.working_bytes,
     }
-    allocated = sum(parts.values(), start=np.zeros(()))
-    return parts | {"fragmentation": e.fragmentation * allocated, "reserve": e.reserve_bytes}
+    return parts | {
+        "fragmentation": np.maximum(r.fragmentation, e.fragmentation) * allocated_bytes(parts),
+        "reserve": np.maximum(r.reserve_bytes, e.reserve_bytes),
+    }
+
+
+def allocated_bytes(parts: dict[str, Column]) -> Column:
+    """Peak of the allocator's live bytes: all components but fragmentation and reserve."""
+    live = (value for name, value in parts.items() if name not in {"fragmentation", "reserve"})
+    return sum(live, start=np.zeros(()))
+
+
+def reserved_bytes(parts: dict[str, Column]) -> Column:
+    """Peak of what the allocator holds: live bytes and fragmentation."""
+    return allocated_bytes(parts) + parts["fragmentation"]
+
+
+def first_step_bytes(parts: dict[str, Column]) -> Column:
+    """Peak of the allocator's live bytes at the end of the first step, as Megatron-LM prints it.
+
+    The optimizer's state does not exist before the first update, when the activations are gone: the peak is that of
+    the first passes without that state, or all state together.
+    """
+    live = allocated_bytes(parts)
+    states = parts["weights"] + parts["gradients"] + parts["master_weights"] + parts["optimizer"]
+    return np.maximum(live - parts["optimizer"], states)

@@ -22,6 +22,9 @@ MOMENT_BYTES: dict[str, float] = {
 OPERAND_BYTES: dict[Precision, float] = {"bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "mxfp8": 1.03125, "nvfp4": 0.5625}
 """Bytes of one matmul operand element, block scales included (MXFP8: one byte per 32; NVFP4: one per 16)."""
 
+CUSTOM_MATMULS: frozenset[Precision] = frozenset({"nvfp4"})
+"""Precisions whose matmuls are custom operators that torchtitan's recomputation policy does not name and so repeats."""
+
 CAST_WEIGHT_COPIES = 2.0
 """Low-precision copies of each weight kept for the forward and the transposed product (Transformer Engine)."""
 
@@ -32,9 +35,12 @@ class Recipe(Columns):
 
     Attributes:
         operand_bytes: of one matmul operand element (2 in half precision, about 1 in fp8).
+        saved_bytes: of one matmul input element as saved for the backward pass.
         parameter_bytes: of one working parameter held between steps.
         cast_bytes: of low-precision weight copies held beside it.
         gradient_bytes: of one stored gradient element.
+        step_gradient_bytes: of the gradient copy that the optimizer makes of its partition.
+        scratch_gradient_bytes: of one weight gradient before it is added to the stored one.
         master_bytes: of one master-copy element (0 when the parameter itself is fp32).
         moment_bytes: optimizer state per parameter.
         gather_bytes: of a parameter element as gathered under ZeRO (1-3).
@@ -42,12 +48,21 @@ class Recipe(Columns):
         flash: 1 if attention scores never reach memory.
         fused_activation: 1 if a gated activation saves no intermediate product.
         fused_loss: 1 if cross entropy works on one half-precision copy of the logits.
+        loss_bytes: of one logit at the peak of an unfused cross entropy.
+        operator_recompute: 1 if selective recomputation keeps chosen matmul results, 0 if it drops the attention core.
+        operator_products: 1 if operator-level recomputation recognises the matmuls of this precision.
+        stage_outputs: 1 if a pipeline stage keeps what it sent until the backward pass.
+        reserve_bytes: held by driver, runtime and communication libraries, per device.
+        fragmentation: share of the allocated peak that the caching allocator reserves on top.
     """
 
     operand_bytes: Column
+    saved_bytes: Column
     parameter_bytes: Column
     cast_bytes: Column
     gradient_bytes: Column
+    step_gradient_bytes: Column
+    scratch_gradient_bytes: Column
     master_bytes: Column
     moment_bytes: Column
     gather_bytes: Column
@@ -55,6 +70,12 @@ class Recipe(Columns):
     flash: Column
     fused_activation: Column
     fused_loss: Column
+    loss_bytes: Column
+    operator_recompute: Column
+    operator_products: Column
+    stage_outputs: Column
+    reserve_bytes: Column
+    fragmentation: Column
 
     @classmethod
     def of(cls, framework: Framework, precision: Precision, optimizer: str) -> Recipe:
@@ -68,11 +89,16 @@ class Recipe(Columns):
                 f"{framework.name} has no optimizer {optimizer!r}; it offers {', '.join(framework.optimizers)}"
             )
         operand = OPERAND_BYTES[precision]
+        half = OPERAND_BYTES["bf16"]
+        cached = framework.quantised_operands and operand < half
         return cls.from_values(
             operand_bytes=operand,
+            saved_bytes=operand if cached else half,
             parameter_bytes=framework.parameter_bytes,
-            cast_bytes=CAST_WEIGHT_COPIES * operand if operand < 2 else 0.0,
+            cast_bytes=CAST_WEIGHT_COPIES * operand if cached else 0.0,
             gradient_bytes=framework.gradient_bytes,
+            step_gradient_bytes=framework.step_gradient_bytes,
+            scratch_gradient_bytes=framework.scratch_gradient_bytes,
             master_bytes=framework.master_bytes,
             moment_bytes=MOMENT_BYTES[optimizer],
             gather_bytes=framework.gather_bytes,
@@ -80,4 +106,10 @@ class Recipe(Columns):
             flash=framework.flash_attention,
             fused_activation=framework.fused_mlp_activation,
             fused_loss=framework.fused_softmax_loss,
+            loss_bytes=framework.loss_bytes,
+            operator_recompute=framework.operator_recompute,
+            operator_products=precision not in CUSTOM_MATMULS,
+            stage_outputs=framework.stage_outputs,
+            reserve_bytes=framework.reserve_bytes,
+            fragmentation=framework.fragmentation,
         )

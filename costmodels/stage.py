@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -14,15 +14,19 @@ from costmodels.activations import (
     head_activations,
     layer_input_bytes,
     moe_activations,
+    operator_attention_activations,
+    operator_mlp_activations,
+    operator_moe_activations,
 )
 from costmodels.columns import Column, Columns
 from costmodels.elementwise import HALF
 from costmodels.layer import PassSeconds, Setting, dense_layer, head, moe_layer
-from costmodels.layout import Pipe, residual_tokens, routed_tokens, tokens_per_rank
+from costmodels.layout import Pipe, routed_tokens, tokens_per_rank
 from costmodels.partition import chunk_layers, peak_stages, stage_layers
 from costmodels.states import (
     attention_rank_params,
     dense_mlp_rank_params,
+    end_unit_params,
     expert_rank_params,
     shared_rank_params,
     stage_rank_params,
@@ -35,9 +39,11 @@ class Layers(Columns):
 
     Attributes:
         dense, moe, head: seconds of the passes.
-        dense_bytes, moe_bytes: saved activations of one layer without recomputation.
+        dense_bytes, moe_bytes: saved activations of one layer that is not fully recomputed.
+        dense_whole_bytes, moe_whole_bytes: all activations of one layer, as they are when it is recomputed.
         input_bytes: saved by a fully recomputed layer.
         transient_bytes: of a backward pass through the wider kind of layer.
+        scratch_bytes: weight gradients of one layer before they are added to the stored ones.
         head_saved_bytes, logit_bytes: around the head.
         unit_dense_params, unit_expert_params: parameters of the larger kind of layer on one rank (a ZeRO-3 unit).
     """
@@ -47,8 +53,11 @@ class Layers(Columns):
     head: PassSeconds
     dense_bytes: Column
     moe_bytes: Column
+    dense_whole_bytes: Column
+    moe_whole_bytes: Column
     input_bytes: Column
     transient_bytes: Column
+    scratch_bytes: Column
     head_saved_bytes: Column
     logit_bytes: Column
     unit_dense_params: Column
@@ -58,23 +67,31 @@ class Layers(Columns):
 def layers_of(x: Setting) -> Layers:
     """Layer-level results for every shard of a setting."""
     a, s, r = x.architecture, x.shard, x.recipe
-    attention = attention_activations(a, s, r, x.seq)
+    whole = replace(s, selective=np.zeros_like(s.selective))
+    by_operator = (s.selective > 0) & (r.operator_recompute > 0)
+    attention, kept = attention_activations(a, s, r, x.seq), operator_attention_activations(a, s, r, x.seq)
+    all_attention = attention_activations(a, whole, r, x.seq)
+    dense_mlp, moe_block = dense_mlp_activations(a, s, r, x.seq), moe_activations(a, s, r, x.seq)
     saved, logits = head_activations(a, s, r, x.seq)
     has_moe, has_dense = np.where(a.moe_layers > 0, 1.0, 0.0), np.where(a.dense_layers > 0, 1.0, 0.0)
     expert_width = a.moe_ffn / s.etp * routed_tokens(s, a.topk, x.seq) / tokens_per_rank(s, x.seq)
     width = np.maximum(has_dense * a.ffn / s.tp, has_moe * (expert_width + a.shared_ffn / s.tp))
     dense_unit = has_dense * dense_mlp_rank_params(a, s)
+    unit = attention_rank_params(a, s) + np.maximum(dense_unit, has_moe * shared_rank_params(a, s))
     return Layers(
         dense=dense_layer(x).passes,
         moe=moe_layer(x).passes,
         head=head(x).passes,
-        dense_bytes=attention + dense_mlp_activations(a, s, r, x.seq),
-        moe_bytes=attention + moe_activations(a, s, r, x.seq),
+        dense_bytes=np.where(by_operator, kept + operator_mlp_activations(a, s, r, x.seq), attention + dense_mlp),
+        moe_bytes=np.where(by_operator, kept + operator_moe_activations(a, s, r, x.seq), attention + moe_block),
+        dense_whole_bytes=all_attention + dense_mlp,
+        moe_whole_bytes=all_attention + moe_block,
         input_bytes=layer_input_bytes(a, s, x.seq),
         transient_bytes=backward_bytes(a, s, x.seq, width),
         head_saved_bytes=saved,
         logit_bytes=logits,
-        unit_dense_params=attention_rank_params(a, s) + np.maximum(dense_unit, has_moe * shared_rank_params(a, s)),
+        scratch_bytes=r.scratch_gradient_bytes * unit,
+        unit_dense_params=unit,
         unit_expert_params=has_moe * expert_rank_params(a, s),
     )
 
@@ -111,6 +128,11 @@ class StageSeconds(Columns):
 def stage_seconds(x: Setting, layers: Layers, pipe: Pipe, dense: Column, moe: Column, has_head: Column) -> StageSeconds:
     """Seconds of one micro-batch through ``dense`` and ``moe`` layers, and the head where ``has_head`` is 1."""
     share = recomputed_share(x, pipe)
+    # Multi-token prediction: further layers of the last kind behind the stack, each with a pass through the head.
+    extra = has_head * x.architecture.mtp_layers
+    with_experts = x.architecture.moe_layers > 0
+    dense, moe = dense + np.where(with_experts, 0.0, extra), moe + np.where(with_experts, extra, 0.0)
+    has_head = has_head + extra
     forward = dense * layers.dense.forward + moe * layers.moe.forward
     backward = dense * layers.dense.backward + moe * layers.moe.backward
     selective = dense * layers.dense.selective + moe * layers.moe.selective
@@ -120,9 +142,7 @@ def stage_seconds(x: Setting, layers: Layers, pipe: Pipe, dense: Column, moe: Co
     host = np.maximum(x.device.host_link_bytes_per_s, 1.0)
     traffic = 2.0 * stage_activations(x, layers, pipe, dense, moe) / host
     weight_gradient = (
-        dense * layers.dense.weight_gradient
-        + moe * layers.moe.weight_gradient
-        + has_head * layers.head.weight_gradient
+        dense * layers.dense.weight_gradient + moe * layers.moe.weight_gradient + has_head * layers.head.weight_gradient
     )
     return StageSeconds(
         forward=forward,
@@ -148,7 +168,9 @@ class StageBytes(Columns):
         stage: its index.
         dense_params, expert_params: parameters on the rank.
         unit_dense_params, unit_expert_params: of one layer (a ZeRO-3 unit).
+        end_unit_params: of the embedding or the head, whichever is larger and on the stage (a ZeRO-3 unit).
         activation_bytes: saved per micro-batch in flight (on the device).
+        output_bytes: sent to the next stage and kept, per micro-batch in flight.
         end_bytes: saved once by the head of the last stage.
         working_bytes: recomputation working set and backward transients, or logits, whichever is larger.
     """
@@ -158,7 +180,9 @@ class StageBytes(Columns):
     expert_params: Column
     unit_dense_params: Column
     unit_expert_params: Column
+    end_unit_params: Column
     activation_bytes: Column
+    output_bytes: Column
     end_bytes: Column
     working_bytes: Column
 
@@ -169,23 +193,31 @@ def stage_bytes(x: Setting, layers: Layers, pipe: Pipe, stage: Column) -> StageB
     dense, moe = stage_layers(a, pipe, stage)
     dense_params, expert_params = stage_rank_params(a, s, pipe, stage, dense, moe)
     share = recomputed_share(x, pipe)
-    widest = np.maximum(
-        np.where(dense > 0, layers.dense_bytes, 0.0), np.where(moe > 0, layers.moe_bytes, 0.0)
+
+    def regenerated(count: Column, whole: Column, kept: Column) -> Column:
+        """What the backward pass of one layer computes again, beyond what the layer keeps."""
+        return np.where(count > 0, whole - np.where(share > 0, layers.input_bytes, kept), 0.0)
+
+    again = np.maximum(
+        regenerated(dense, layers.dense_whole_bytes, layers.dense_bytes),
+        regenerated(moe, layers.moe_whole_bytes, layers.moe_bytes),
     )
-    working = layers.transient_bytes + np.where(share > 0, widest - layers.input_bytes, 0.0)
     last = np.where(stage == pipe.pp - 1, 1.0, 0.0)
     saved = stage_activations(x, layers, pipe, dense, moe)
     # Offloaded activations keep two layers on the device: one in use, one on its way.
     buffered = np.minimum(2.0 * saved / np.maximum(dense + moe, 1.0), saved)
+    sent = x.recipe.stage_outputs * (pipe.pp > 1) * pipe.vpp * layer_input_bytes(a, s, x.seq)
     return StageBytes(
         stage=stage,
         dense_params=dense_params,
         expert_params=expert_params,
         unit_dense_params=layers.unit_dense_params,
         unit_expert_params=layers.unit_expert_params,
+        end_unit_params=end_unit_params(a, s, pipe, stage),
         activation_bytes=np.where(s.offload_activations > 0, buffered, saved),
+        output_bytes=sent,
         end_bytes=last * layers.head_saved_bytes,
-        working_bytes=np.maximum(working, last * layers.logit_bytes),
+        working_bytes=layers.scratch_bytes + np.maximum(layers.transient_bytes + again, last * layers.logit_bytes),
     )
 
 
@@ -199,7 +231,8 @@ class StageCosts(Columns):
         forward_s, backward_s: of the stage that is longest in each (windows in which traffic can hide).
         weight_gradient_s: of the stage where it is longest.
         dense_params, expert_params: on the rank that holds most of each.
-        message_bytes: one activation sent to the next stage.
+        message_bytes: what a rank sends to the next stage: its share of one activation, split over tp (Narayanan et al.
+            2021, section 4.1) and gathered again inside the server.
     """
 
     slowest_s: Column
@@ -231,5 +264,5 @@ def stage_costs(x: Setting, layers: Layers, pipe: Pipe) -> StageCosts:
         weight_gradient_s=reduce(np.maximum, [t.weight_gradient for t in stages]),
         dense_params=reduce(np.maximum, [p[0] for p in params]),
         expert_params=reduce(np.maximum, [p[1] for p in params]),
-        message_bytes=HALF * a.hidden * residual_tokens(s, x.seq),
+        message_bytes=HALF * a.hidden * tokens_per_rank(s, x.seq) / s.tp,
     )

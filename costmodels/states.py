@@ -60,7 +60,19 @@ def stage_rank_params(
         + dense_layers * dense_mlp_rank_params(a, s)
         + moe_layers * shared_rank_params(a, s)
     )
-    tied_copy = np.where((a.tied > 0) & (pipe.pp > 1), a.hidden * a.vocab, 0.0)
     first = np.where(stage == 0, embedding_params(a) / s.tp, 0.0)
-    last = np.where(stage == pipe.pp - 1, (head_params(a) + tied_copy) / s.tp + final_norm_params(a), 0.0)
+    last = np.where(stage == pipe.pp - 1, head_rank_params(a, s, pipe) + final_norm_params(a), 0.0)
     return blocks + first + last, moe_layers * expert_rank_params(a, s)
+
+
+def head_rank_params(a: Architecture, s: Shard, pipe: Pipe) -> Column:
+    """Output head on one rank of the last stage; a tied head on another stage than the embedding is a copy of it."""
+    tied_copy = np.where((a.tied > 0) & (pipe.pp > 1), a.hidden * a.vocab, 0.0)
+    return (head_params(a) + tied_copy) / s.tp
+
+
+def end_unit_params(a: Architecture, s: Shard, pipe: Pipe, stage: Column) -> Column:
+    """Embedding or head of a stage on one rank, whichever is larger (0 between the end stages)."""
+    first = np.where(stage == 0, embedding_params(a) / s.tp, 0.0)
+    last = np.where(stage == pipe.pp - 1, head_rank_params(a, s, pipe), 0.0)
+    return np.maximum(first, last)
