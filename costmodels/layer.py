@@ -26,6 +26,14 @@ BACKWARD_LAUNCHES = 1.5
 MOE_LAUNCHES = 2.0
 """Kernels of an MoE layer (router, permutation, grouped products) over those of a dense layer."""
 
+VOCABULARY_MULTIPLE = 128.0
+"""Megatron-LM's make-vocab-size-divisible-by."""
+
+FLOOR_SHARPNESS = 4.0
+"""How sharply launch and device time take over from each other. Kernels of a layer differ in length, so near the
+crossing the host holds up some and the device others: (launch**p + device**p)**(1/p), which is max(launch, device) for
+large p."""
+
 COLLECTIVES_PER_PASS = 2.0
 """Tensor-parallel all-reduces of a layer in one pass: after attention and after the MLP."""
 
@@ -143,10 +151,15 @@ def head(x: Setting) -> LayerSeconds:
     """Seconds of the output head and the loss, vocabulary split over tp, in half precision."""
     a, s = x.architecture, x.shard
     tokens = tokens_per_rank(s, x.seq)
-    linears = [(tokens, a.hidden, a.vocab / s.tp, np.ones(()))]
+    linears = [(tokens, a.hidden, vocabulary_shard(a, s), np.ones(()))]
     memory = head_bytes(a, s, x.recipe, x.seq)
     half = np.full(np.shape(x.recipe.operand_bytes), HALF)
     return _block(x, linears, memory, rate=x.device.attention_flops_per_s, operand_bytes=half, tensor_collectives=np.ones(()))
+
+
+def vocabulary_shard(a: Architecture, s: Shard) -> Column:
+    """Rows of the output head on one rank; frameworks pad them to :data:`VOCABULARY_MULTIPLE` where they split them."""
+    return np.where(s.tp > 1, np.ceil(a.vocab / s.tp / VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE, a.vocab)
 
 
 def _attention_block(x: Setting) -> LayerSeconds:
@@ -302,11 +315,18 @@ def _floored(x: Setting, layer: LayerSeconds, launches: float) -> LayerSeconds:
     launch = launches * x.efficiency.layer_launch_s
     meeting = np.where(x.shard.tp > 1, COLLECTIVES_PER_PASS * x.efficiency.collective_s, 0.0)
     return layer + _nothing(
-        launch_f=np.maximum(launch - passes.forward, 0.0),
-        launch_b=np.maximum(BACKWARD_LAUNCHES * launch - passes.backward, 0.0),
+        launch_f=_beyond(launch, passes.forward),
+        launch_b=_beyond(BACKWARD_LAUNCHES * launch, passes.backward),
         tensor_f=meeting,
         tensor_b=meeting,
     )
+
+
+def _beyond(launch: Column, device: Column) -> Column:
+    """Seconds that launching adds to the device's."""
+    longer = np.maximum(np.maximum(launch, device), 1e-12)
+    ratios = (launch / longer) ** FLOOR_SHARPNESS + (device / longer) ** FLOOR_SHARPNESS
+    return longer * ratios ** (1.0 / FLOOR_SHARPNESS) - device
 
 
 def _nothing(**seconds: Column) -> LayerSeconds:

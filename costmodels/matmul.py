@@ -10,6 +10,21 @@ TILES: tuple[tuple[float, float, float], ...] = ((256.0, 128.0, 1.0), (128.0, 12
 """Output tiles a library chooses among: rows, columns, and the rate of that tile against the largest one."""
 
 
+ALIGNED_ELEMENTS = 8.0
+"""Matrix units load 16 bytes, 8 half-precision elements, at a time."""
+
+UNALIGNED_RATE = 0.4
+"""Rate of a product with a width that is not a multiple of :data:`ALIGNED_ELEMENTS` (a vocabulary of 50257, say)."""
+
+
+def alignment(width: Column) -> Column:
+    """Rate of a product with this width over that of one whose rows start at aligned addresses.
+
+    Source: NVIDIA, *Matrix Multiplication Background User's Guide*, tensor core requirements.
+    """
+    return np.where(np.mod(np.round(width), ALIGNED_ELEMENTS) > 0, UNALIGNED_RATE, 1.0)
+
+
 def tile_utilisation(m: Column, n: Column, batch: Column, compute_units: Column) -> Column:
     """Share of the compute units' work that is useful, after padding to tiles and rounding up to whole waves.
 
@@ -60,7 +75,8 @@ def matmul_seconds(
         Seconds, broadcast. Source: roofline (Williams et al. 2009) with tile and wave quantisation.
     """
     flops = 2.0 * m * n * k * batch
-    arithmetic = flops / (flops_per_s * np.maximum(tile_utilisation(m, n, batch, compute_units), 1e-3))
+    useful = np.maximum(tile_utilisation(m, n, batch, compute_units), 1e-3)
+    arithmetic = flops / (flops_per_s * useful)
     traffic = batch * (element_bytes * (m * k + k * n) + 2.0 * m * n) / bytes_per_s
     return np.where(flops > 0, np.maximum(arithmetic, traffic), 0.0)
 
@@ -78,7 +94,7 @@ def linear_seconds(
 ) -> tuple[Column, Column, Column]:
     """Forward, input-gradient and weight-gradient seconds of a linear layer on ``tokens`` rows."""
     rate = {
-        "flops_per_s": flops_per_s,
+        "flops_per_s": flops_per_s * alignment(width_in) * alignment(width_out),
         "bytes_per_s": bytes_per_s,
         "compute_units": compute_units,
         "element_bytes": element_bytes,
