@@ -14,23 +14,41 @@ def mfu(a: Architecture, seq: Column, tokens_per_s_per_accelerator: Column, peak
     return tokens_per_s_per_accelerator * model_flops_per_token(a, seq) / peak_flops_per_s
 
 
-def hardware_flops_per_token(
-    a: Architecture, seq: Column, recomputed_share: Column, selective: Column, flash: Column
-) -> Column:
-    """FLOPs per token that the device executes: causal attention where the kernel skips, recomputation included.
+def hardware_flops_per_token(a: Architecture, seq: Column, recomputed_share: Column, selective: Column) -> Column:
+    """Training FLOPs per token with recomputation, attention over the full square: the numerator of published HFU.
+
+    Without recomputation this equals the model FLOPs (Korthikanti et al. 2022, appendix A).
 
     Args:
         a, seq: architecture and sequence length.
         recomputed_share: share of the layers that is fully recomputed.
         selective: 1 if the attention core of the other layers is recomputed.
+    """
+    forward = forward_flops(a, seq, causal=False)
+    return model_flops_per_token(a, seq) + _repeated(forward, recomputed_share, selective)
+
+
+def executed_flops_per_token(
+    a: Architecture, seq: Column, recomputed_share: Column, selective: Column, flash: Column
+) -> Column:
+    """Training FLOPs per token that the device executes: causal attention where the kernel skips, and recomputation.
+
+    Args:
+        a, seq, recomputed_share, selective: as in :func:`hardware_flops_per_token`.
         flash: 1 if attention is fused (skips the masked half; its backward recomputes the scores).
     """
     causal, square = forward_flops(a, seq, causal=True), forward_flops(a, seq, causal=False)
     core = np.where(flash > 0, causal["attention_core"], square["attention_core"])
     core_backward = core * np.where(flash > 0, FLASH_BACKWARD, BACKWARD)
-    linear = sum((v for k, v in square.items() if k not in {"attention_core", "head"}), start=np.zeros(()))
-    again = recomputed_share * (linear + core) + (1.0 - recomputed_share) * selective * core
-    return (1.0 + BACKWARD) * (linear + square["head"]) + core + core_backward + again
+    linear = sum((v for k, v in square.items() if k != "attention_core"), start=np.zeros(()))
+    again = _repeated(square | {"attention_core": core}, recomputed_share, selective)
+    return (1.0 + BACKWARD) * linear + core + core_backward + again
+
+
+def _repeated(forward: dict[str, Column], recomputed_share: Column, selective: Column) -> Column:
+    """Forward FLOPs per token that recomputation repeats (the head never is)."""
+    layers = sum((v for k, v in forward.items() if k != "head"), start=np.zeros(()))
+    return recomputed_share * layers + (1.0 - recomputed_share) * selective * forward["attention_core"]
 
 
 def hfu(
@@ -40,8 +58,7 @@ def hfu(
     peak_flops_per_s: Column,
     recomputed_share: Column,
     selective: Column,
-    flash: Column,
 ) -> Column:
-    """Hardware FLOPs utilisation: executed FLOPs per second over the dense peak."""
-    executed = hardware_flops_per_token(a, seq, recomputed_share, selective, flash)
-    return tokens_per_s_per_accelerator * executed / peak_flops_per_s
+    """Hardware FLOPs utilisation: FLOPs with recomputation per second over the dense peak; never below MFU."""
+    flops = hardware_flops_per_token(a, seq, recomputed_share, selective)
+    return tokens_per_s_per_accelerator * flops / peak_flops_per_s

@@ -33,7 +33,7 @@ class Job:
         global_batch: sequences per optimizer step.
         batch_tolerance: share by which the global batch may differ so that it divides over replicas (0 = exactly it).
         precision: training precision, or ``auto``: bf16 where the accelerator has it, else fp16.
-        framework: framework name, or None for the usual one of each vendor.
+        frameworks: framework names to consider (empty = the usual one of each vendor).
         optimizer: optimizer name.
         tenures: ways of paying to consider.
         offers: names of the only offers to consider (empty = all of ``tenures``).
@@ -53,7 +53,7 @@ class Job:
     global_batch: int = 1024
     batch_tolerance: float = 0.05
     precision: Precision | Literal["auto"] = "auto"
-    framework: str | None = None
+    frameworks: tuple[str, ...] = ()
     optimizer: str = "adamw"
     tenures: tuple[Tenure, ...] = DEFAULT_TENURES
     offers: tuple[str, ...] = ()

@@ -117,8 +117,8 @@ def sites(job: Job, catalog: Catalog) -> tuple[list[Site], list[Refusal]]:
     for name in job.offers:
         if name not in catalog.offers:
             raise UnknownNameError(unknown_name("offer", name, catalog.offers))
-    if job.framework is not None:
-        catalog.find("frameworks", job.framework)
+    for name in job.frameworks:
+        catalog.find("frameworks", name)
     found: list[Site] = []
     refused: list[Refusal] = []
     for name in job.hardware or tuple(catalog.accelerators):
@@ -127,21 +127,32 @@ def sites(job: Job, catalog: Catalog) -> tuple[list[Site], list[Refusal]]:
         if not offers:
             refused.append(Refusal(name, f"no {' or '.join(job.tenures)} offer in the catalog"))
             continue
-        try:
-            found.extend(_sites_of(accelerator, offers, job, catalog))
-        except UnsupportedError as error:
-            refused.append(Refusal(name, str(error)))
+        for framework in job.frameworks or (usual_framework(accelerator),):
+            try:
+                found.extend(_sites_of(accelerator, offers, framework, job, catalog))
+            except UnsupportedError as error:
+                refused.append(Refusal(name, str(error)))
     if not found and job.hardware:
         raise UsageError("; ".join(f"{r.what}: {r.reason}" for r in refused))
     return found, refused
 
 
+def usual_framework(accelerator: Accelerator) -> str:
+    """The framework assumed for an accelerator when the job names none ("" where there is no usual one)."""
+    return USUAL_FRAMEWORK.get(accelerator.vendor, "")
+
+
 def site_of(accelerator: Accelerator, job: Job, catalog: Catalog) -> Site:
-    """The site of an accelerator in its usual server, offers or not (for estimates of a given configuration)."""
+    """The site of an accelerator in its usual server, offers or not (for estimates of a given configuration).
+
+    Raises:
+        UnsupportedError: the framework does not run on the accelerator, or its server has no network.
+    """
+    framework = job.frameworks[0] if job.frameworks else usual_framework(accelerator)
     offers = [o for o in catalog.offers.values() if o.accelerator == accelerator.name and _wanted(o, job)]
-    usable = [s for s in _sites_of(accelerator, offers, job, catalog) if s.multi_server] if offers else []
+    usable = [s for s in _sites_of(accelerator, offers, framework, job, catalog) if s.multi_server] if offers else []
     server = catalog.server_of(accelerator.name)
-    default = _site(accelerator, server, server.accelerators, None, True, (), job, catalog)
+    default = _site(accelerator, server, server.accelerators, None, True, (), framework, job, catalog)
     same = [s for s in usable if s.scale_out_bytes_per_s == default.scale_out_bytes_per_s]
     return same[0] if same else default
 
@@ -150,7 +161,9 @@ def _wanted(offer: Offer, job: Job) -> bool:
     return offer.name in job.offers if job.offers else offer.tenure in job.tenures
 
 
-def _sites_of(accelerator: Accelerator, offers: list[Offer], job: Job, catalog: Catalog) -> list[Site]:
+def _sites_of(
+    accelerator: Accelerator, offers: list[Offer], framework: str, job: Job, catalog: Catalog
+) -> list[Site]:
     """Offers of one accelerator grouped by what the physics depends on."""
     usual = catalog.server_of(accelerator.name)
     groups: dict[tuple[str, int, float | None, bool], list[Price]] = {}
@@ -160,11 +173,13 @@ def _sites_of(accelerator: Accelerator, offers: list[Offer], job: Job, catalog: 
             server = usual
         multi_server = offer.training_grade is not False
         # Cards sold one by one, but with a network between servers, come in whole servers.
-        size = max(offer.accelerators_per_server, server.accelerators) if multi_server else offer.accelerators_per_server
+        size = (
+            max(offer.accelerators_per_server, server.accelerators) if multi_server else offer.accelerators_per_server
+        )
         key = (server.name, size, offer.scale_out_bytes_per_s_per_accelerator, multi_server)
         groups.setdefault(key, []).append(Price(offer, _usd(offer, catalog)))
     return [
-        _site(accelerator, catalog.servers[name], size, scale_out, multi, tuple(prices), job, catalog)
+        _site(accelerator, catalog.servers[name], size, scale_out, multi, tuple(prices), framework, job, catalog)
         for (name, size, scale_out, multi), prices in groups.items()
     ]
 
@@ -176,11 +191,12 @@ def _site(
     scale_out: float | None,
     multi_server: bool,
     prices: tuple[Price, ...],
+    framework_name: str,
     job: Job,
     catalog: Catalog,
 ) -> Site:
     precision = _precision(accelerator, job)
-    framework = _framework(accelerator, job, catalog)
+    framework = _framework(accelerator, framework_name, catalog)
     profile, note = resolve_profile(catalog, accelerator, framework.name, precision)
     usual = catalog.server_of(accelerator.name)
     fabric_name = server.fabric or usual.fabric
@@ -216,9 +232,8 @@ def _precision(accelerator: Accelerator, job: Job) -> Precision:
     return "bf16" if "bf16" in accelerator.peak_flops_per_s else "fp16"
 
 
-def _framework(accelerator: Accelerator, job: Job, catalog: Catalog) -> Framework:
-    name = job.framework or USUAL_FRAMEWORK.get(accelerator.vendor)
-    if name is None:
+def _framework(accelerator: Accelerator, name: str, catalog: Catalog) -> Framework:
+    if not name:
         raise UnsupportedError(f"no usual framework for {accelerator.vendor}; name one with --framework")
     framework = catalog.frameworks[name]
     if accelerator.vendor not in framework.vendors:
@@ -296,7 +311,9 @@ def tariffs(site: Site, catalog: Catalog) -> list[Tariff]:
         Tariff(
             price=price,
             server_accelerators=site.server_accelerators,
-            server_w=server_w * site.server_accelerators / site.server.accelerators if site.server.power_w else server_w,
+            server_w=server_w * site.server_accelerators / site.server.accelerators
+            if site.server.power_w
+            else server_w,
             pue=catalog.assumption("pue"),
             usd_per_kwh=catalog.assumption("electricity-usd-per-kwh"),
         )

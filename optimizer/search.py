@@ -7,7 +7,7 @@ shards and stages whose limit is above the best plan found are never expanded. T
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -46,7 +46,8 @@ class Certificate:
         evaluated: rows whose memory and time were computed.
         pruned: rows excluded by each bound.
         bound: the lowest limit among what was pruned (in the objective's unit), infinite if nothing was.
-        dimensions: values of each dimension, by site.
+        dimensions: values of each dimension, by accelerator.
+        floors: by accelerator, the objective that none of its rows can go below.
     """
 
     space: int = 0
@@ -54,6 +55,23 @@ class Certificate:
     pruned: dict[str, int] = field(default_factory=dict)
     bound: float = float("inf")
     dimensions: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    floors: dict[str, float] = field(default_factory=dict)
+
+    def gap(self, best: float) -> float:
+        """How far, as a share of ``best``, an unexamined row could still be below it: 0 when every bound is above."""
+        return max(best - self.bound, 0.0) / best if best else 0.0
+
+    def merge(self, other: Certificate) -> Certificate:
+        """Both certificates as one (of searches over different hardware)."""
+        rules = [*self.pruned, *(rule for rule in other.pruned if rule not in self.pruned)]
+        return Certificate(
+            space=self.space + other.space,
+            evaluated=self.evaluated + other.evaluated,
+            pruned={rule: self.pruned.get(rule, 0) + other.pruned.get(rule, 0) for rule in rules},
+            bound=min(self.bound, other.bound),
+            dimensions=self.dimensions | other.dimensions,
+            floors=self.floors | other.floors,
+        )
 
     def prune(self, rule: str, rows: int, bound: float = float("inf")) -> None:
         """Count rows that a rule excludes, with the lowest objective any of them could have."""
@@ -404,7 +422,7 @@ class _Stages:
         """The degrees of one candidate, as whole numbers."""
         s, p = self.shard.map(np.ravel), self.pipe.map(np.ravel)
         micro_batch = int(s.micro_batch[row])
-        micro_batches = int(space.replicas.micro_batches(np.asarray(float(dp)), np.asarray(float(micro_batch))))
+        micro_batches = space.replicas.micro_batches_of(dp, micro_batch)
         return {
             "tp": int(s.tp[row]),
             "sp": int(s.sp[row]),
@@ -445,7 +463,14 @@ def _blocks(stages: _Stages) -> Iterator[_Stages]:
 
 
 def search(
-    job: Job, found: list[Site], catalog: Catalog, objective: Objective = "cost", *, keep: int = 6, prune: bool = True
+    job: Job,
+    found: list[Site],
+    catalog: Catalog,
+    objective: Objective = "cost",
+    *,
+    keep: int = 6,
+    prune: bool = True,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Leader], Certificate]:
     """The best layouts of all sites, at most ``keep`` of different structure, best first, with the certificate.
 
@@ -456,19 +481,28 @@ def search(
         objective: cheapest (``cost``) or earliest (``time``).
         keep: leaders to keep.
         prune: False evaluates every row that fits (for proof and benchmarks).
+        progress: called with rows accounted for and rows in the space, after every site.
     """
     certificate = Certificate()
     leaders = Leaders(keep)
     searches = [SiteSearch(job, site, catalog, objective, prune=prune) for site in found]
     for one in searches:
+        name = one.site.accelerator.name
         certificate.space += one.rows
-        certificate.dimensions[one.site.accelerator.name] = one.space.dimensions
+        known = certificate.dimensions.get(name, {})
+        certificate.dimensions[name] = {
+            dimension: sorted({*known.get(dimension, []), *values})
+            for dimension, values in one.space.dimensions.items()
+        }
+        certificate.floors[name] = min(certificate.floors.get(name, np.inf), one.floor)
+    done = 0
     for one in sorted(searches, key=lambda s: s.floor):
         if prune and one.floor > leaders.threshold:
             certificate.prune("site bound", one.rows, one.floor)
-            continue
-        one.run(leaders, certificate)
+        else:
+            one.run(leaders, certificate)
+        done += one.rows
+        if progress is not None:
+            progress(done, certificate.space)
     return leaders.ranked(), certificate
 
-
-__all__ = ["Certificate", "Layers", "Objective", "SiteSearch", "Tariff", "search"]

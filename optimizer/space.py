@@ -215,6 +215,10 @@ class ReplicaCounts:
         """Micro-batches per replica and step: the global batch, rounded to what divides."""
         return np.maximum(np.round(self.global_batch / (dp * micro_batch)), 1.0)
 
+    def micro_batches_of(self, dp: int, micro_batch: int) -> int:
+        """As :meth:`micro_batches`, for one pair of whole numbers."""
+        return int(self.micro_batches(np.asarray(float(dp)), np.asarray(float(micro_batch))))
+
     def values(self, world: int, micro_batch: int) -> NDArray[np.float64]:
         """The degrees for replicas of ``world`` ranks."""
         most = self.limit // world
@@ -246,7 +250,7 @@ class ReplicaCounts:
     def _batch_divides(self, micro_batch: int) -> NDArray[np.bool_]:
         if micro_batch not in self._divides:
             dp = np.arange(self.limit + 1, dtype=np.float64)
-            with np.errstate(divide="ignore"):
+            with np.errstate(divide="ignore", invalid="ignore"):
                 used = self.micro_batches(dp, np.asarray(float(micro_batch))) * dp * micro_batch
             divides = np.abs(used - self.global_batch) <= self.tolerance * self.global_batch
             divides[0] = False

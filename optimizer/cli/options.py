@@ -107,7 +107,12 @@ def _global_batch_tokens(text: str) -> int:
 
 Model = Annotated[
     str,
-    typer.Option("--model", "-m", metavar="NAME", help="Model to train: a name of 'clusterplan catalog list models'."),
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="Model to train: a catalog name, a Hugging Face config.json, a YAML file, or a size such as 70B.",
+    ),
 ]
 Tokens = Annotated[
     float, typer.Option("--tokens", "-t", parser=_tokens, metavar="COUNT", help="Tokens to train on: 2T, 300B.")
@@ -155,7 +160,7 @@ Precision = Annotated[
         "-p",
         parser=parse_precision,
         metavar="NAME",
-        help="Training precision: bf16, fp16, fp8, mxfp8 or nvfp4; default: bf16.",
+        help="Training precision: bf16, fp16, fp8, mxfp8 or nvfp4; default: bf16, else fp16.",
     ),
 ]
 Frameworks = Annotated[
@@ -165,7 +170,7 @@ Frameworks = Annotated[
         "-f",
         callback=split_names,
         metavar="NAMES",
-        help="Frameworks to consider, comma separated or repeated; default: all that run on the hardware.",
+        help="Frameworks to consider, comma separated or repeated; default: the usual one of each vendor.",
     ),
 ]
 Offers = Annotated[
@@ -174,10 +179,20 @@ Offers = Annotated[
         "--offers",
         callback=split_names,
         metavar="NAMES",
-        help="Price offers to consider, comma separated or repeated; default: all in the catalog.",
+        help="Offers to consider: names, or rent, on_demand, spot, reserved, purchase, all; default: all but spot.",
     ),
 ]
-Top = Annotated[int, typer.Option("--top", "-n", min=1, help="How many plans to show.")]
+Optimizer = Annotated[
+    str,
+    typer.Option("--optimizer", metavar="NAME", help="adamw, adamw-8bit, lion, muon, adafactor or sgd-momentum."),
+]
+Goodput = Annotated[
+    float | None,
+    typer.Option(
+        "--goodput", metavar="SHARE", help="Share of time that makes progress; default: the catalog's assumption."
+    ),
+]
+Top = Annotated[int, typer.Option("--top", "-n", min=0, help="How many alternatives to show.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 CatalogDirs = Annotated[
     list[Path] | None,

@@ -1,0 +1,52 @@
+"""Where the slowest stage's time goes: the same layer seconds that stages are built from, by cause."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from costmodels.columns import Column
+from costmodels.layer import LayerSeconds, Setting, dense_layer, head, moe_layer
+from costmodels.layout import Pipe
+from costmodels.partition import peak_stages, stage_layers
+from costmodels.stage import layers_of, stage_seconds
+
+
+def slowest_stage(x: Setting, pipe: Pipe) -> tuple[Column, Column, Column]:
+    """Dense layers, MoE layers and heads (0 or 1) of the slowest stage."""
+    layers = layers_of(x)
+    best = dense_best = moe_best = head_best = np.zeros(())
+    for stage in peak_stages(x.architecture, pipe):
+        dense, moe = stage_layers(x.architecture, pipe, stage)
+        last = np.where(stage == pipe.pp - 1, 1.0, 0.0)
+        total = stage_seconds(x, layers, pipe, dense, moe, last).total
+        slower = total > best
+        best, dense_best = np.where(slower, total, best), np.where(slower, dense, dense_best)
+        moe_best, head_best = np.where(slower, moe, moe_best), np.where(slower, last, head_best)
+    return dense_best, moe_best, head_best
+
+
+def micro_batch_breakdown(x: Setting, pipe: Pipe) -> dict[str, Column]:
+    """Seconds of one micro-batch on the slowest stage by cause; they sum to the stage's total.
+
+    ``matmul`` are the linear layers, ``attention`` scores and context, ``elementwise`` memory-bound kernels,
+    ``launch`` waiting for the host, ``tensor_comm``, ``context_comm`` and ``expert_comm`` exposed collectives,
+    ``head`` output head and loss, ``recompute`` repeated forward work, ``offload`` exposed host traffic.
+    """
+    dense, moe, heads = slowest_stage(x, pipe)
+    layers: LayerSeconds = dense_layer(x).times(dense) + moe_layer(x).times(moe)
+    output = head(x).passes
+    whole = stage_seconds(x, layers_of(x), pipe, dense, moe, heads)
+    return {
+        "matmul": layers.matmul_f + layers.matmul_b,
+        "attention": layers.core_f + layers.core_b,
+        "elementwise": layers.memory_f + layers.memory_b,
+        "launch": layers.launch_f + layers.launch_b,
+        "tensor_comm": layers.tensor_f + layers.tensor_b,
+        "context_comm": layers.context_f + layers.context_b,
+        "expert_comm": layers.expert_f + layers.expert_b,
+        "head": heads * (output.forward + output.backward),
+        "recompute": whole.recompute,
+        "offload": whole.offload,
+    }
+
+

@@ -1,0 +1,135 @@
+"""A plan as tables for people."""
+
+from __future__ import annotations
+
+import math
+
+from costmodels.run import DAY_S
+from optimizer.cli.output import print_line, print_table
+from optimizer.configuration import Configuration, Layout
+from optimizer.plan import Plan
+from optimizer.space import RULES
+
+GIB = 2.0**30
+
+
+def show_plan(plan: Plan, *, why: bool) -> None:
+    """Print the plan: the answer first, then its parts, the runners-up, the reasons, the proof."""
+    job, best = plan.job, plan.best
+    deadline = f" in {job.deadline_s / DAY_S:g} days" if math.isfinite(job.deadline_s) else ""
+    print_line(f"Cheapest plan for {job.model.name} on {_count(job.tokens)} tokens{deadline}")
+    print_line()
+    show_configuration(best)
+    print_table(
+        ["#", "hardware", "offer", "accel.", "days", "cost", "MFU", "layout"],
+        [
+            [
+                str(rank),
+                one.hardware,
+                one.offer or "",
+                f"{one.accelerators:,}",
+                f"{one.days:.1f}",
+                money(one.cost_usd),
+                f"{one.mfu:.1%}",
+                layout_text(one.layout),
+            ]
+            for rank, one in enumerate((best, *plan.alternatives), start=1)
+        ],
+        title="Runners-up",
+        right="# accel. days cost MFU",
+    )
+    print_table(["what", "why it loses"], [[r.what, r.reason] for r in plan.rejected[:16]], title="Why not")
+    proof = plan.certificate
+    pruned = ", ".join(f"{rows:,} by {rule}" for rule, rows in proof.pruned.items())
+    print_line(
+        f"Searched {proof.space:,} candidates: {proof.evaluated:,} evaluated, {pruned or 'none pruned'}; "
+        f"gap {proof.gap(best.cost_usd or 0.0):.1%}"
+    )
+    print_line()
+    print_line("Assumptions")
+    for text in plan.assumptions:
+        print_line(f"  - {text}")
+    if why:
+        print_line()
+        print_table(["rule", "what is not in the space"], [[n, t] for n, t in RULES.items()], title="Rules")
+
+
+def show_configuration(one: Configuration) -> None:
+    """Print one configuration: cluster, layout, memory and time."""
+    layout = one.layout
+    priced = f"{money(one.cost_usd)} ({one.tenure}, {one.offer})" if one.offer else "no offer in the catalog"
+    recompute = f"{layout.recompute} recomputation" if layout.recompute != "none" else "no recomputation"
+    rows = [
+        ("cluster", f"{one.accelerators:,} × {one.hardware} in {one.servers:,} servers ({one.server})"),
+        ("cost", priced),
+        ("time", f"{one.days:.1f} days, {one.steps:,} steps of {one.step_s:.3f} s"),
+        (
+            "speed",
+            f"{one.tokens_per_s_per_accel:,.0f} tokens/s per accelerator, MFU {one.mfu:.1%}, HFU {one.hfu:.1%} "
+            f"of the {one.precision} peak",
+        ),
+        ("layout", layout_text(layout)),
+        (
+            "",
+            f"{layout.schedule} schedule, ZeRO {layout.zero}, {recompute}, offload {layout.offload}, "
+            f"sequence parallel {'on' if layout.sequence_parallel else 'off'}",
+        ),
+        (
+            "batch",
+            f"{layout.global_batch:,} sequences = {layout.micro_batches} micro-batches of {layout.micro_batch} "
+            f"on {layout.dp} replicas",
+        ),
+        ("software", f"{one.framework}, profile {one.profile}"),
+    ]
+    print_table(["best" if one.fits else "does not fit", ""], rows)
+    memory = [(name, size) for name, size in one.memory.items() if size > 0]
+    used = one.memory_bytes
+    print_table(
+        ["memory", "GiB", "share"],
+        [[name.replace("_", " "), f"{size / GIB:.2f}", f"{size / one.capacity_bytes:.1%}"] for name, size in memory]
+        + [
+            [
+                f"total on the fullest rank (stage {one.peak_stage})",
+                f"{used / GIB:.2f}",
+                f"{used / one.capacity_bytes:.1%} of {one.capacity_bytes / GIB:.1f} GiB",
+            ]
+        ],
+        right="GiB share",
+    )
+    time = sorted(((n, s) for n, s in one.time.items() if s > 0), key=lambda item: -item[1])
+    print_table(
+        ["time of a step", "s", "share"],
+        [[name.replace("_", " "), f"{seconds:.3f}", f"{seconds / one.step_s:.1%}"] for name, seconds in time],
+        right="s share",
+    )
+    if one.cost:
+        print_table(["cost", "USD"], [[name, f"{usd:,.0f}"] for name, usd in one.cost.items()], right="USD")
+
+
+def layout_text(layout: Layout) -> str:
+    """The degrees in one line, those of 1 left out."""
+    degrees = {
+        "tp": layout.tp,
+        "pp": layout.pp,
+        "vpp": layout.vpp,
+        "cp": layout.cp,
+        "ep": layout.ep,
+        "etp": layout.etp,
+        "dp": layout.dp,
+    }
+    text = " ".join(f"{name}{value}" for name, value in degrees.items() if value > 1) or "one device"
+    return f"{text} mbs{layout.micro_batch}"
+
+
+def money(usd: float | None) -> str:
+    """USD for people."""
+    if usd is None:
+        return "-"
+    return f"${usd / 1e6:,.3f}M" if usd >= 1e6 else f"${usd:,.0f}"
+
+
+def _count(number: float) -> str:
+    for scale, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
+        if number >= scale:
+            return f"{number / scale:g}{suffix}"
+    return f"{number:g}"

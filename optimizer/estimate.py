@@ -1,0 +1,146 @@
+"""Estimates of one given configuration, and utilisation from a measured throughput."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from catalogs.catalog import Catalog
+from catalogs.errors import UnsupportedError, UsageError
+from costmodels.architecture import Architecture
+from costmodels.device import PEAK_DTYPE
+from costmodels.flops import forward_flops, model_flops_per_token
+from costmodels.parameters import active_params, total_params
+from costmodels.utilisation import executed_flops_per_token, hfu, mfu
+from optimizer.configuration import Configuration, Layout, configure
+from optimizer.job import Job
+from optimizer.market import site_of, tariffs
+from optimizer.physics import Physics
+from optimizer.plan import SCHEMA_VERSION
+from optimizer.validity import broken_rules, explain_rule
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the models say about one given configuration.
+
+    Attributes:
+        configuration: all figures; ``fits`` says whether the memory suffices.
+        assumptions: what the figures rest on.
+    """
+
+    configuration: Configuration
+    assumptions: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """One object of the ``best`` shape, with the schema version and the assumptions."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            **self.configuration.to_json(),
+            "assumptions": list(self.assumptions),
+        }
+
+
+def estimate(job: Job, layout: Layout, catalog: Catalog | None = None) -> Estimate:
+    """Memory, step time, days and cost of one layout on the job's (only) hardware.
+
+    Raises:
+        UsageError: the job does not name exactly one accelerator.
+        UnsupportedError: the layout breaks a rule; the message names it.
+    """
+    catalog = catalog or Catalog()
+    if len(job.hardware) != 1:
+        raise UsageError("an estimate needs exactly one accelerator; name it with --hardware")
+    accelerator = catalog.find("accelerators", job.hardware[0])
+    site = site_of(catalog.accelerators[accelerator.name], job, catalog)
+    physics = Physics.of(job, site, catalog)
+    broken = broken_rules(layout, physics, job)
+    if broken:
+        raise UnsupportedError("this layout does not exist: " + "; ".join(explain_rule(name) for name in broken))
+    priced = sorted(tariffs(site, catalog), key=lambda t: (t.price.bought, t.price.usd, t.price.offer.name))
+    configuration = configure(physics, layout, priced[0] if priced else None)
+    said = [*job.assumptions, *site.notes]
+    if site.profile_note:
+        said.append(f"{accelerator.name}: {site.profile_note}")
+    if not priced:
+        said.append(f"{accelerator.name}: no offer in the catalog, so no cost")
+    goodput = float(physics.goodput)
+    said.append(f"goodput {goodput:.0%}")
+    return Estimate(configuration, tuple(said))
+
+
+@dataclass(frozen=True)
+class Utilisation:
+    """MFU and HFU of a measured throughput, with the FLOPs they rest on (all per token, training).
+
+    Attributes:
+        mfu, hfu: shares of the dense peak.
+        tokens_per_s_per_accel: the measurement.
+        peak_flops_per_s: dense peak of the precision.
+        model_flops_per_token: three times forward, full attention.
+        executed_flops_per_token: what the device does: causal half, recomputation.
+        components: forward FLOPs per token by component.
+        six_n_flops_per_token: the rule of thumb, for comparison.
+        params, active_params: of the model.
+    """
+
+    mfu: float
+    hfu: float
+    tokens_per_s_per_accel: float
+    peak_flops_per_s: float
+    model_flops_per_token: float
+    executed_flops_per_token: float
+    components: dict[str, float]
+    six_n_flops_per_token: float
+    params: float
+    active_params: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of the documented schema."""
+        return {"schema_version": SCHEMA_VERSION, **self.__dict__}
+
+
+def utilisation(
+    job: Job, catalog: Catalog, tokens_per_s_per_accel: float, recomputed_share: float, *, selective: bool = False
+) -> Utilisation:
+    """MFU and HFU of a measured throughput of the job's model on its (only) hardware.
+
+    Args:
+        job: model, sequence length, precision and one accelerator.
+        catalog: where they are looked up.
+        tokens_per_s_per_accel: measured.
+        recomputed_share: share of the layers that was fully recomputed (0 to 1).
+        selective: whether the attention core was recomputed.
+
+    Raises:
+        UsageError: the values make no sense.
+    """
+    if len(job.hardware) != 1:
+        raise UsageError("utilisation needs exactly one accelerator; name it with --hardware")
+    if not 0 <= recomputed_share <= 1:
+        raise UsageError(f"the recomputed share is between 0 and 1, not {recomputed_share}")
+    catalog.find("accelerators", job.hardware[0])
+    accelerator = catalog.accelerators[job.hardware[0]]
+    precision = "bf16" if job.precision == "auto" else job.precision
+    dtype = PEAK_DTYPE[precision]
+    peaks = {str(name): value for name, value in accelerator.peak_flops_per_s.items()}
+    if dtype not in peaks:
+        raise UnsupportedError(f"{accelerator.name} has no {dtype} peak in the catalog; it has {', '.join(peaks)}")
+    a, seq = Architecture.of(job.model), np.asarray(float(job.seq))
+    rate, peak = np.asarray(float(tokens_per_s_per_accel)), np.asarray(peaks[dtype])
+    share, core, flash = np.asarray(recomputed_share), np.asarray(float(selective)), np.ones(())
+    active = float(active_params(a))
+    return Utilisation(
+        mfu=float(mfu(a, seq, rate, peak)),
+        hfu=float(hfu(a, seq, rate, peak, share, core)),
+        tokens_per_s_per_accel=float(tokens_per_s_per_accel),
+        peak_flops_per_s=peaks[dtype],
+        model_flops_per_token=float(model_flops_per_token(a, seq)),
+        executed_flops_per_token=float(executed_flops_per_token(a, seq, share, core, flash)),
+        components={name: float(value) for name, value in forward_flops(a, seq, causal=False).items()},
+        six_n_flops_per_token=6.0 * active,
+        params=float(total_params(a)),
+        active_params=active,
+    )

@@ -1,0 +1,249 @@
+"""From a job to a plan: search, assemble, explain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from catalogs.catalog import Catalog
+from catalogs.errors import InfeasibleError
+from costmodels.run import DAY_S
+from optimizer.configuration import Configuration, Layout, configure
+from optimizer.explain import losing_neighbours
+from optimizer.job import Job
+from optimizer.leaders import Leader
+from optimizer.market import Refusal, Site, sites
+from optimizer.search import Certificate, search
+
+SCHEMA_VERSION = "1"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The answer to a job.
+
+    Attributes:
+        job: the question.
+        best: the cheapest configuration that meets it.
+        alternatives: runners-up of different structure, and the best of every other hardware that was named.
+        rejected: what loses or was not considered, with the reason.
+        certificate: what the search covered.
+        assumptions: what the figures rest on, in words.
+    """
+
+    job: Job
+    best: Configuration
+    alternatives: tuple[Configuration, ...]
+    rejected: tuple[Refusal, ...]
+    certificate: Certificate
+    assumptions: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of the documented schema (docs/json-schema.md)."""
+        job, proof = self.job, self.certificate
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "job": {
+                "model": job.model.name,
+                "tokens": job.tokens,
+                "deadline_days": _finite(job.deadline_s / DAY_S),
+                "budget_usd": _finite(job.budget_usd),
+                "seq": job.seq,
+                "global_batch": job.global_batch,
+                "max_accelerators": job.max_accelerators,
+                "hardware": list(job.hardware),
+            },
+            "best": self.best.to_json(),
+            "alternatives": [one.to_json() for one in self.alternatives],
+            "rejected": [{"what": one.what, "reason": one.reason} for one in self.rejected],
+            "certificate": {
+                "space": proof.space,
+                "evaluated": proof.evaluated,
+                "pruned": proof.pruned,
+                "pruned_bound": _finite(proof.bound),
+                "gap": proof.gap(self.best.cost_usd or 0.0),
+                "dimensions": proof.dimensions,
+            },
+            "assumptions": list(self.assumptions),
+        }
+
+
+def plan(
+    job: Job, catalog: Catalog | None = None, *, top: int = 5, progress: Callable[[int, int], None] | None = None
+) -> Plan:
+    """The cheapest feasible plan for a job.
+
+    Args:
+        job: the question.
+        catalog: what exists; the shipped catalog if not given.
+        top: how many alternatives to keep.
+        progress: called with rows accounted for and rows in the space.
+
+    Raises:
+        InfeasibleError: nothing meets the constraints; the message says what comes nearest.
+        UnknownNameError, UnsupportedError: the job names something that does not exist.
+    """
+    catalog = catalog or Catalog()
+    found, refused = sites(job, catalog)
+    groups = _groups(job, found)
+    leaders: list[Leader] = []
+    certificate = Certificate()
+    for group in groups:
+        ranked, part = search(job, group, catalog, keep=top + 1, progress=progress)
+        leaders.extend(ranked)
+        certificate = certificate.merge(part)
+    if not leaders:
+        raise InfeasibleError(_why_nothing(job, found, refused, catalog))
+    leaders.sort(key=lambda one: one.order)
+    winner = leaders[0]
+    chosen = _alternatives(leaders, top, named=bool(job.hardware))
+    best = _configuration(winner)
+    others = tuple(_configuration(one) for one in chosen)
+    rejected = (
+        *losing_neighbours(job, winner, best),
+        *_losing_hardware(best, leaders, certificate, found),
+        *refused,
+    )
+    return Plan(job, best, others, rejected, certificate, _assumptions(job, winner, others, found, catalog))
+
+
+def _configuration(leader: Leader) -> Configuration:
+    return configure(leader.search.physics, Layout.of(leader.layout), leader.tariff)
+
+
+def _groups(job: Job, found: list[Site]) -> list[list[Site]]:
+    """Hardware that was named is searched on its own, so that each gets its best plan; else all compete."""
+    if not job.hardware:
+        return [found]
+    by_name: dict[str, list[Site]] = {}
+    for site in found:
+        by_name.setdefault(site.accelerator.name, []).append(site)
+    return list(by_name.values())
+
+
+def _alternatives(leaders: list[Leader], top: int, *, named: bool) -> list[Leader]:
+    """Runners-up: the best of every other named hardware first, then the cheapest other structures."""
+    winner, rest = leaders[0], leaders[1:]
+    firsts: dict[str, Leader] = {}
+    if named:
+        for one in rest:
+            name = one.search.site.accelerator.name
+            if name != winner.search.site.accelerator.name:
+                firsts.setdefault(name, one)
+    chosen = list(firsts.values())[:top]
+    chosen += [one for one in rest if one not in chosen][: max(top - len(chosen), 0)]
+    return sorted(chosen, key=lambda one: one.order)
+
+
+def _losing_hardware(
+    best: Configuration, leaders: list[Leader], certificate: Certificate, found: list[Site]
+) -> list[Refusal]:
+    """Why each other accelerator is not the answer."""
+    refusals = []
+    best_cost = best.cost_usd or 0.0
+    by_name: dict[str, Leader] = {}
+    for one in leaders:
+        by_name.setdefault(one.search.site.accelerator.name, one)
+    for name in dict.fromkeys(site.accelerator.name for site in found):
+        if name == best.hardware:
+            continue
+        if name in by_name:
+            other = by_name[name]
+            reason = f"its best plan costs {_money(other.cost_usd)}, {_more(other.cost_usd, best_cost)} than the best"
+        else:
+            floor = certificate.floors.get(name, math.inf)
+            if floor > best_cost:
+                reason = f"cannot cost less than {_money(floor)}, {_more(floor, best_cost)} than the best"
+            elif math.isfinite(floor):
+                reason = "no plan within the constraints is cheaper than the last alternative"
+            else:
+                reason = "no layout in its space"
+        refusals.append((name, reason, certificate.floors.get(name, math.inf)))
+    refusals.sort(key=lambda one: (one[2], one[0]))
+    return [Refusal(name, reason) for name, reason, _ in refusals]
+
+
+def _more(cost: float, than: float) -> str:
+    ratio = cost / than
+    return f"{ratio:.1f}× as much" if ratio >= 2 else f"{100 * (ratio - 1):.1f}% more"
+
+
+def _money(usd: float) -> str:
+    return f"${usd / 1e6:,.2f}M" if usd >= 1e6 else f"${usd:,.0f}"
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _why_nothing(job: Job, found: list[Site], refused: list[Refusal], catalog: Catalog) -> str:
+    """What comes nearest to a job that no plan meets: one constraint relaxed at a time."""
+    if not found:
+        return "no plan: " + ("; ".join(f"{r.what}: {r.reason}" for r in refused) or "no offers at all")
+    if math.isfinite(job.budget_usd):
+        cheapest, _ = search(replace(job, budget_usd=math.inf), found, catalog, keep=1)
+        if cheapest:
+            return (
+                f"no plan within {_money(job.budget_usd)}: the cheapest that meets the other constraints costs "
+                f"{_describe(cheapest[0])}"
+            )
+    fastest, _ = search(replace(job, budget_usd=math.inf, deadline_s=math.inf), found, catalog, "time", keep=1)
+    if fastest:
+        one = fastest[0]
+        needs = ""
+        if one.accelerators >= 0.9 * job.max_accelerators:
+            needs = f"; the limit of {job.max_accelerators} accelerators binds, raise it with --max-accelerators"
+        return (
+            f"no plan: the fastest feasible finishes in {one.wall_s / DAY_S:.1f} days and needs "
+            f"{_describe(one)}, the deadline is {job.deadline_s / DAY_S:g} days{needs}"
+        )
+    names = ", ".join(dict.fromkeys(site.accelerator.name for site in found))
+    return (
+        f"no plan: no layout of {job.model.name} fits the memory of {names} with at most {job.max_accelerators} "
+        f"accelerators; allow more accelerators, other hardware, recomputation or offload"
+    )
+
+
+def _describe(one: Leader) -> str:
+    offer = one.tariff.price.offer
+    return f"{_money(one.cost_usd)} on {one.accelerators} {offer.accelerator} ({offer.name})"
+
+
+def _assumptions(
+    job: Job, winner: Leader, others: tuple[Configuration, ...], found: list[Site], catalog: Catalog
+) -> tuple[str, ...]:
+    """Everything the figures rest on, in words."""
+    used = {winner.search.site.accelerator.name, *(one.hardware for one in others)}
+    said = list(job.assumptions)
+    goodput = catalog.assumptions["goodput"]
+    if job.goodput is None:
+        said.append(f"goodput {goodput.value:.0%} ({goodput.sources['*']}): the rest is failures and checkpoints")
+    else:
+        said.append(f"goodput {job.goodput:.0%}, as given")
+    if job.batch_tolerance > 0:
+        said.append(
+            f"global batch of {job.global_batch} sequences, up to {job.batch_tolerance:.0%} more or less so that it "
+            "divides over the replicas"
+        )
+    said.append(f"at most {job.max_accelerators} accelerators, whole servers, optimizer {job.optimizer}")
+    tenures = ", ".join(t.replace("_", " ") for t in job.tenures)
+    said.append(f"offers considered: {', '.join(job.offers) or tenures}; a purchase is charged in full, with its power")
+    for site in found:
+        if site.accelerator.name not in used:
+            continue
+        said.extend(site.notes)
+        if site.profile_note:
+            said.append(f"{site.accelerator.name}: {site.profile_note}")
+        if site.accelerator.estimated:
+            said.append(f"{site.accelerator.name}: estimated in the catalog: {', '.join(site.accelerator.estimated)}")
+        if site.accelerator.export_note:
+            said.append(f"{site.accelerator.name}: {site.accelerator.export_note}")
+    for offer in dict.fromkeys((winner.tariff.price.offer.name, *(one.offer for one in others if one.offer))):
+        record = catalog.offers[offer]
+        said.append(
+            f"price {record.name}: {record.price:g} {record.currency} per {record.unit.replace('_', '-')}, "
+            f"{record.date}, {record.sources.get('*', '')}{' (' + record.notes + ')' if record.notes else ''}"
+        )
+    return tuple(dict.fromkeys(said))
