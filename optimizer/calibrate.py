@@ -78,8 +78,39 @@ ROBUST = 2.0
 LEVEL_FREEDOM = (1.0, 0.5, 0.5, 0.4)
 """Standard deviation of each level's part over the constant's freedom: global, family, accelerator family, combination."""
 
-RELEASE_FREEDOM = 0.1
-"""Standard deviation of the log step time between software releases of a framework."""
+SHIFT_FREEDOM: dict[Key, float] = {
+    ("release", "dense"): 0.07,
+    ("release", "moe"): 0.12,
+    ("switch", "dense"): 0.1,
+    ("switch", "moe"): 0.15,
+}
+"""Standard deviation of the log step time between releases of a framework and between a switch on and off: software
+moves expert models more than dense ones."""
+
+SWITCHES = frozenset(
+    {
+        "async_tp",
+        "compile",
+        "cuda_graphs",
+        "cuda_graphs_full",
+        "deepep",
+        "eager",
+        "ep_overlap",
+        "flex_attention",
+        "forced_balance",
+        "graph_compile",
+        "hybridep",
+        "alltoall",
+        "allgather_dispatch",
+        "no_overlap",
+        "packed_sequences",
+        "power_capped",
+        "token_drop",
+        "tp_overlap",
+        "untuned",
+    }
+)
+"""Flags whose effect on the step time is fitted as a factor, because no formula has it."""
 
 WIDTH: dict[Precision, str] = {"bf16": "half", "fp16": "half", "fp8": "eight", "mxfp8": "eight", "nvfp4": "four"}
 
@@ -96,11 +127,11 @@ class Fit:
 
     Attributes:
         parts: level and key to the part of every constant, on the logit scale.
-        releases: framework and software release to the log of its step time over that of an average release.
+        shifts: label of a software release or switch to the log of its step time over that of an average one.
     """
 
     parts: dict[tuple[int, Key], NDArray[np.float64]] = field(default_factory=dict)
-    releases: dict[tuple[str, str], float] = field(default_factory=dict)
+    shifts: dict[Key, float] = field(default_factory=dict)
 
     def inner(self, keys: Sequence[Key]) -> NDArray[np.float64]:
         """Constants of one combination on the logit scale; levels that were not fitted add nothing."""
@@ -154,17 +185,21 @@ def fit(
     freedom = np.array([c.freedom for c in CONSTANTS.values()])
     spread = np.array([LEVEL_FREEDOM[level] for level, _ in slots])[:, None] * freedom
     prior = (1.0 / spread**2).ravel()
-    release_of = [(f, run.software) for f, run in zip(table.frameworks, table.runs, strict=True)]
-    release_slots = {release: i for i, release in enumerate(sorted({r for r in release_of if r[1]}))}
-    release = np.array([release_slots.get(r, len(release_slots)) for r in release_of])
-    prior = np.concatenate([prior, np.full(len(release_slots), 1.0 / RELEASE_FREEDOM**2)])
-    shifts = np.zeros(len(release_slots) + 1)  # the last one, of rows without a release, stays 0
+    labels = [labels_of(table, row) for row in range(rows)]
+    label_slots = {label: i for i, label in enumerate(sorted({label for some in labels for label in some}))}
+    freedoms = [SHIFT_FREEDOM[label[:2]] for label in label_slots]
+    prior = np.concatenate([prior, 1.0 / np.array(freedoms) ** 2])
+    shifts = np.zeros(len(label_slots))
+    pairs = [(row, label_slots[label]) for row, some in enumerate(labels) for label in some]
+    has_label = sparse.csr_matrix(
+        (np.ones(len(pairs)), tuple(np.array(pairs, dtype=np.intp).reshape(-1, 2).T)), shape=(rows, len(label_slots))
+    )
     parts = np.zeros((len(slots), count))
     if start is not None:
         for place, index in slots.items():
             parts[index] = start.parts.get(place, 0.0)
-        for place_, index in release_slots.items():
-            shifts[index] = start.releases.get(place_, 0.0)
+        for label, index in label_slots.items():
+            shifts[index] = start.shifts.get(label, 0.0)
     base = np.array([c.inner(c.expected) for c in CONSTANTS.values()])
     measured = np.log(table.measured_s)
     row_weights = np.ones(rows) if weights is None else weights
@@ -173,18 +208,14 @@ def fit(
         return base + parts[slot].sum(axis=1)
 
     def residuals(z: NDArray[np.float64], shifts: Column) -> Column:
-        return (measured - np.log(table.predict(efficiency_of(z))) - shifts[release]) / NOISE
+        return (measured - np.log(table.predict(efficiency_of(z))) - has_label @ shifts) / NOISE
 
     def loss(parts: NDArray[np.float64], shifts: Column, r: Column) -> float:
         robust = 2.0 * ROBUST**2 * (np.sqrt(1.0 + (r / ROBUST) ** 2) - 1.0)
-        every = np.concatenate([parts.ravel(), shifts[:-1]])
+        every = np.concatenate([parts.ravel(), shifts])
         return float(np.sum(row_weights * robust) + np.sum(prior * every**2))
 
     columns = (slot[:, :, None] * count + np.arange(count)).reshape(rows, -1)
-    released = np.flatnonzero(release < len(release_slots))
-    in_release = sparse.csr_matrix(
-        (np.full(released.size, 1.0 / NOISE), (released, release[released])), shape=(rows, len(release_slots))
-    )
     pointers = np.arange(rows + 1) * levels * count
     damping = 1e-2
     z = inner(parts)
@@ -198,18 +229,18 @@ def fit(
             slope[:, i] = -(residuals(moved, shifts) - r) / step
         values = np.repeat(slope[:, None, :], levels, axis=1).reshape(rows, -1)
         jacobian = sparse.csr_matrix((values.ravel(), columns.ravel(), pointers), shape=(rows, parts.size))
-        jacobian = sparse.hstack([jacobian, in_release], format="csr")
+        jacobian = sparse.hstack([jacobian, has_label / NOISE], format="csr")
         w = row_weights / np.sqrt(1.0 + (r / ROBUST) ** 2)
         weighted = jacobian.multiply(w[:, None]).tocsr()
         hessian = np.asarray((weighted.T @ jacobian).todense())
-        every = np.concatenate([parts.ravel(), shifts[:-1]])
+        every = np.concatenate([parts.ravel(), shifts])
         gradient = np.asarray(weighted.T @ r) - prior * every
         improved = False
         for _ in range(8):
             system = hessian + np.diag(prior + damping * (np.diag(hessian) + prior))
             move = np.clip(np.linalg.solve(system, gradient), -1.5, 1.5)
             trial = parts + move[: parts.size].reshape(parts.shape)
-            trial_shifts = np.append(shifts[:-1] + move[parts.size :], 0.0)
+            trial_shifts = shifts + move[parts.size :]
             trial_z = inner(trial)
             trial_r = residuals(trial_z, trial_shifts)
             value = loss(trial, trial_shifts, trial_r)
@@ -226,7 +257,7 @@ def fit(
             break
     return Fit(
         {place: parts[index] for place, index in slots.items()},
-        {place: float(shifts[index]) for place, index in release_slots.items()},
+        {label: float(shifts[index]) for label, index in label_slots.items()},
     )
 
 
@@ -236,5 +267,15 @@ def predicted(catalog: Catalog, table: RunTable, fitted: Fit) -> Column:
     known: Mapping[tuple[str, str, Precision], NDArray[np.float64]] = {
         c: fitted.inner(level_keys(catalog, *c)) for c in set(combinations)
     }
-    shifts = [fitted.releases.get((f, run.software), 0.0) for f, run in zip(table.frameworks, table.runs, strict=True)]
+    shifts = [sum(fitted.shifts.get(label, 0.0) for label in labels_of(table, row)) for row in range(len(table))]
     return table.predict(efficiency_of(np.array([known[c] for c in combinations]))) * np.exp(shifts)
+
+
+def labels_of(table: RunTable, row: int) -> list[Key]:
+    """What a row's software is known to be: its release, and the switches among :data:`SWITCHES` that are on."""
+    run, kind = table.runs[row], "moe" if table.is_moe[row] else "dense"
+    family = framework_family(table.frameworks[row])
+    labels: list[Key] = [("switch", kind, family, flag) for flag in sorted(run.features & SWITCHES)]
+    if run.software:
+        labels.append(("release", kind, table.frameworks[row], run.software))
+    return labels
