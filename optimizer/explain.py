@@ -56,7 +56,7 @@ def _neighbours(best: Layout, winner: Leader) -> Iterator[tuple[str, Layout]]:
                 flag = {"sequence_parallel": sequence} if name == "tp" else {}
                 if layout := _resized(best, winner, **change, **flag):
                     yield f"{label} {other} instead of {value}", layout
-    depths = sorted({int(pp) for pp in winner.search.space.pipes.pp})
+    depths = sorted({int(pp) for pp in winner.search.space.choices.pipe.pp})
     place = depths.index(best.pp)
     for other in (*depths[max(place - 1, 0) : place], *depths[place + 1 : place + 2]):
         if layout := _resized(best, winner, pp=other, vpp=1, schedule="1f1b"):

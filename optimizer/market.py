@@ -152,7 +152,10 @@ def site_of(accelerator: Accelerator, job: Job, catalog: Catalog) -> Site:
     offers = [o for o in catalog.offers.values() if o.accelerator == accelerator.name and _wanted(o, job)]
     usable = [s for s in _sites_of(accelerator, offers, framework, job, catalog) if s.multi_server] if offers else []
     server = catalog.server_of(accelerator.name)
-    default = _site(accelerator, server, server.accelerators, None, True, (), framework, job, catalog)
+    network = _network(server, server)
+    default = _site(
+        accelerator, [], server.fabric or "", server.accelerators, network, True, set(), framework, job, catalog
+    )
     same = [s for s in usable if s.scale_out_bytes_per_s == default.scale_out_bytes_per_s]
     return same[0] if same else default
 
@@ -166,31 +169,41 @@ def _sites_of(
 ) -> list[Site]:
     """Offers of one accelerator grouped by what the physics depends on."""
     usual = catalog.server_of(accelerator.name)
-    groups: dict[tuple[str, int, float | None, bool], list[Price]] = {}
+    groups: dict[tuple[str, int, float, bool], list[Price]] = {}
+    silent: dict[tuple[str, int, float, bool], set[str]] = {}
     for offer in offers:
         server = catalog.servers.get(offer.instance.lower(), usual)
         if server.accelerator != accelerator.name:
             server = usual
         multi_server = offer.training_grade is not False
         # Cards sold one by one, but with a network between servers, come in whole servers.
-        size = (
-            max(offer.accelerators_per_server, server.accelerators) if multi_server else offer.accelerators_per_server
-        )
-        key = (server.name, size, offer.scale_out_bytes_per_s_per_accelerator, multi_server)
+        size = max(offer.accelerators_per_server, server.accelerators) if multi_server else offer.accelerators_per_server
+        network = offer.scale_out_bytes_per_s_per_accelerator or _network(server, usual)
+        key = (server.fabric or usual.fabric or "", size, network, multi_server)
         groups.setdefault(key, []).append(Price(offer, _usd(offer, catalog)))
+        if offer.scale_out_bytes_per_s_per_accelerator is None:
+            silent.setdefault(key, set()).add(offer.provider)
     return [
-        _site(accelerator, catalog.servers[name], size, scale_out, multi, tuple(prices), framework, job, catalog)
-        for (name, size, scale_out, multi), prices in groups.items()
+        _site(accelerator, prices, *key, silent.get(key, set()), framework, job, catalog)
+        for key, prices in groups.items()
     ]
+
+
+def _network(server: Server, usual: Server) -> float:
+    network = server.scale_out_bytes_per_s_per_accelerator or usual.scale_out_bytes_per_s_per_accelerator
+    if network is None:
+        raise UnsupportedError(f"server {server.name} has no network in the catalog; add its bandwidth")
+    return network
 
 
 def _site(
     accelerator: Accelerator,
-    server: Server,
+    prices: list[Price],
+    fabric: str,
     size: int,
-    scale_out: float | None,
+    network: float,
     multi_server: bool,
-    prices: tuple[Price, ...],
+    silent: set[str],
     framework_name: str,
     job: Job,
     catalog: Catalog,
@@ -199,21 +212,18 @@ def _site(
     framework = _framework(accelerator, framework_name, catalog)
     profile, note = resolve_profile(catalog, accelerator, framework.name, precision)
     usual = catalog.server_of(accelerator.name)
-    fabric_name = server.fabric or usual.fabric
-    network = scale_out or server.scale_out_bytes_per_s_per_accelerator or usual.scale_out_bytes_per_s_per_accelerator
-    if fabric_name is None or network is None:
-        raise UnsupportedError(f"server {server.name} has no network in the catalog; add its fabric and bandwidth")
+    if fabric not in catalog.fabrics:
+        raise UnsupportedError(f"server {usual.name} has no fabric in the catalog; add it")
     notes = []
-    if multi_server and scale_out is None and prices:
+    if multi_server and silent:
         notes.append(
-            f"{accelerator.name}: network between servers not stated by "
-            f"{', '.join(sorted({p.offer.provider for p in prices}))}; "
-            f"assumed {network * 8 / 1e9:.0f} Gbit/s per accelerator, as in {server.title or server.name}"
+            f"{accelerator.name}: network between servers not stated by {', '.join(sorted(silent))}; "
+            f"assumed {network * 8 / 1e9:.0f} Gbit/s per accelerator, as in {usual.title or usual.name}"
         )
     return Site(
         accelerator=accelerator,
-        server=server,
-        fabric=catalog.fabrics[fabric_name],
+        server=usual,
+        fabric=catalog.fabrics[fabric],
         framework=framework,
         profile=profile,
         profile_note=note,
@@ -221,7 +231,7 @@ def _site(
         server_accelerators=size,
         scale_out_bytes_per_s=network,
         multi_server=multi_server,
-        prices=prices,
+        prices=tuple(prices),
         notes=tuple(notes),
     )
 

@@ -23,15 +23,15 @@ from optimizer.job import Job
 from optimizer.leaders import Leader, Leaders
 from optimizer.market import Site, Tariff, tariffs
 from optimizer.physics import Physics
-from optimizer.space import Space, build_space, recompute_layers
+from optimizer.space import Space, Spaces
 
 Objective = Literal["cost", "time"]
 
 STAGE_ROWS = 100_000
 """Most stage rows expanded at once, so that memory stays bounded for any space."""
 
-BLOCK_ROWS = 1_000_000
-"""Most candidate rows evaluated at once."""
+BLOCK_ROWS = 50_000
+"""About how many candidate rows are evaluated at once: enough to amortise a call, few enough to stay in cache."""
 
 FIRST_BATCH = 256
 """Stage rows evaluated first in a chunk, most promising ones, to lower the bar for the rest."""
@@ -83,18 +83,16 @@ class Certificate:
 class SiteSearch:
     """The search of one site: shards first, then stages, then replicas."""
 
-    def __init__(self, job: Job, site: Site, catalog: Catalog, objective: Objective, *, prune: bool = True) -> None:
+    def __init__(
+        self, job: Job, site: Site, catalog: Catalog, objective: Objective, spaces: Spaces, *, prune: bool = True
+    ) -> None:
         self.job, self.site, self.objective, self.prune_by_bound = job, site, objective, prune
         self.physics = Physics.of(job, site, catalog)
         self.tariffs = tariffs(site, catalog)
         limit = max((t.max_accelerators for t in self.tariffs), default=float(job.max_accelerators))
-        self.space: Space = build_space(
-            self.physics.architecture, job, site, int(min(limit, job.max_accelerators))
-        )
+        self.space = spaces.of(site, int(min(limit, job.max_accelerators, site.max_accelerators)))
         self.layers = layers_of(self.physics.setting(self.space.shards))
         self.shard_limit_s = self._shard_accelerator_seconds()
-        self.choices = self._choices()
-        self.shard_rows = self._rows_per_shard()
 
     @property
     def floor(self) -> float:
@@ -104,18 +102,18 @@ class SiteSearch:
     @property
     def rows(self) -> int:
         """Candidate rows in this site's space."""
-        return int(self.shard_rows.sum())
+        return int(self.space.shard_rows.sum())
 
     def run(self, leaders: Leaders, certificate: Certificate) -> None:
         """Search the site, improving ``leaders`` and accounting for every row in ``certificate``."""
         floors = self._objective_floor(self.shard_limit_s)
         order = np.argsort(floors, kind="stable")
-        per_chunk = max(STAGE_ROWS // max(len(self.choices.share), 1), 1)
+        per_chunk = max(STAGE_ROWS // max(len(self.space.choices.layers), 1), 1)
         for start in range(0, len(order), per_chunk):
             chunk = order[start : start + per_chunk]
             keep = self._worth(floors[chunk], leaders)
             dropped = chunk[~keep]
-            certificate.prune("shard bound", self.shard_rows[dropped].sum(), np.min(floors[dropped], initial=np.inf))
+            certificate.prune("shard bound", self.space.shard_rows[dropped].sum(), np.min(floors[dropped], initial=np.inf))
             if keep.any():
                 self._search_shards(chunk[keep], leaders, certificate)
 
@@ -140,57 +138,6 @@ class SiteSearch:
         floors = [t.floor(accelerator_s, self.job.deadline_s) for t in self.tariffs]
         return np.minimum.reduce(floors) if floors else np.full(accelerator_s.shape, np.inf)
 
-    def _choices(self) -> _Choices:
-        """Every way to cut, recompute and offload activations, one row of columns each (framework rules applied)."""
-        pipes, space = self.space.pipes, self.space
-        rows = [
-            (pipe, selective, share, activations)
-            for pipe in range(len(pipes.pp))
-            for selective, share in space.recompute
-            for activations in sorted({act for act, _ in space.offload})
-        ]
-        index = np.array([row[0] for row in rows], dtype=np.int64)
-        pipe = pipes.map(lambda column: column[index])
-        share = np.array([row[2] for row in rows])
-        layers = recompute_layers(self.physics.architecture, pipe, share)
-        selective = np.array([float(row[1]) for row in rows])
-        activations = np.array([float(row[3]) for row in rows])
-        # Two shares of a short stage that mean the same number of layers are one choice.
-        key = np.stack([index.astype(float), selective, layers, activations])
-        _, first = np.unique(key, axis=1, return_index=True)
-        first.sort()
-        return _Choices(
-            pipe=pipe.map(lambda column: column[first]),
-            selective=selective[first],
-            layers=layers[first],
-            share=share[first],
-            activations=activations[first],
-        )
-
-    def _replica_choices(self, pp: int, activations: int) -> list[tuple[int, int]]:
-        """ZeRO stages and optimizer offload that go with a pipeline depth."""
-        zero = [z for z in self.space.zero if z < 2 or pp == 1 or self.space.zero3_with_pipeline]
-        offload = [opt for act, opt in self.space.offload if act == activations]
-        return [(z, opt) for z in zero for opt in offload]
-
-    def _rows_per_shard(self) -> NDArray[np.int64]:
-        """Candidate rows below each shard, without expanding them."""
-        s, c = self.space.shards, self.choices
-        options = np.array(
-            [len(self._replica_choices(int(pp), int(act))) for pp, act in zip(c.pipe.pp, c.activations, strict=True)],
-            dtype=np.int64,
-        )
-        depths = np.unique(c.pipe.pp)
-        total = np.zeros(len(s.tp), dtype=np.int64)
-        for pp in depths:
-            ways = int(options[c.pipe.pp == pp].sum())
-            world = (s.tp * s.cp * pp).astype(np.int64)
-            fits = world <= self.space.replicas.limit
-            counts = np.zeros(len(s.tp), dtype=np.int64)
-            counts[fits] = self.space.replicas.count(world[fits], s.micro_batch[fits].astype(np.int64))
-            total += ways * counts
-        return total
-
     def _search_shards(self, chosen: NDArray[np.intp], leaders: Leaders, certificate: Certificate) -> None:
         """Expand shards into stage rows, drop those whose limit is too high, and evaluate the rest best first."""
         stages = self._expand(chosen)
@@ -211,7 +158,7 @@ class SiteSearch:
 
     def _expand(self, chosen: NDArray[np.intp]) -> _Stages:
         """All stage rows of some shards: shards down, choices across, then flattened."""
-        p, c = self.physics, self.choices
+        p, c = self.physics, self.space.choices
         shards = self.space.shards.map(lambda column: column[chosen][:, None])
         layers = self.layers.map(lambda column: _rows_of(column, chosen))
         shards = Shard(
@@ -244,85 +191,67 @@ class SiteSearch:
             parts=tuple(part.map(flat) for part in parts),
             world=world,
             accelerator_s=accelerator_s,
-            rows=self._rows_per_stage(world, s, pipe.map(flat)),
+            rows=self.space.rows_per_stage(world, s, pipe.map(flat)),
         )
 
-    def _rows_per_stage(self, world: Column, s: Shard, pipe: Pipe) -> NDArray[np.int64]:
-        fits = world <= self.space.replicas.limit
-        rows = np.zeros(world.shape, dtype=np.int64)
-        counts = self.space.replicas.count(world[fits].astype(np.int64), s.micro_batch[fits].astype(np.int64))
-        deep, offloaded = pipe.pp[fits] > 1, s.offload_activations[fits] > 0
-        ways = np.zeros(counts.shape, dtype=np.int64)
-        for is_deep in (False, True):
-            for act in (0, 1):
-                ways[(deep == is_deep) & (offloaded == bool(act))] = len(self._replica_choices(1 + is_deep, act))
-        rows[fits] = counts * ways
-        return rows
-
     def _evaluate(self, stages: _Stages, leaders: Leaders, certificate: Certificate) -> None:
-        """Evaluate stage rows: grouped so that a block shares its data-parallel degrees."""
-        for block in _blocks(stages):
-            world, micro_batch = int(block.world[0]), int(block.shard.micro_batch[0])
-            pp, activations = int(block.pipe.pp[0]), int(block.shard.offload_activations[0])
-            degrees = self.space.replicas.values(world, micro_batch)
-            ways = self._replica_choices(pp, activations)
-            per_row = max(len(degrees), 1)
-            step = max(BLOCK_ROWS // per_row, 1)
-            for start in range(0, len(block.world), step):
-                part = block.take(np.arange(start, min(start + step, len(block.world))))
-                self._evaluate_block(part, degrees, ways, leaders, certificate)
+        """Evaluate stage rows in blocks of rows down and data-parallel degrees across."""
+        for deep in (False, True):
+            for activations in (0, 1):
+                here = ((stages.pipe.pp > 1) == deep) & ((stages.shard.offload_activations > 0) == bool(activations))
+                if not here.any():
+                    continue
+                ways = self.space.replica_choices(2 if deep else 1, activations)
+                chosen = np.flatnonzero(here)
+                degrees = stages.rows[chosen] // len(ways)
+                # Rows with similar numbers of degrees share a block, so that little of it is padding.
+                order = np.argsort(degrees, kind="stable")
+                part, degrees = stages.take(chosen[order]), degrees[order]
+                for start, end in _blocks(degrees):
+                    self._evaluate_block(part.take(slice(start, end)), degrees[start:end], ways, leaders, certificate)
 
     def _evaluate_block(
         self,
         block: _Stages,
-        degrees: NDArray[np.float64],
+        counts: NDArray[np.int64],
         ways: list[tuple[int, int]],
         leaders: Leaders,
         certificate: Certificate,
     ) -> None:
-        total = len(block.world) * len(degrees) * len(ways)
+        degrees = self.space.replicas.table(block.world, block.shard.micro_batch)
+        last = np.take_along_axis(degrees, counts[:, None] - 1, axis=1)
         # More replicas never need more memory: if the largest number with the leanest state does not fit, none does.
-        leanest = self._replicas(block, degrees[-1:], max(z for z, _ in ways), max(o for _, o in ways))
+        leanest = self._replicas(block, last, max(z for z, _ in ways), max(o for _, o in ways))
         roomy = self._fits(block.column(), leanest)[:, 0]
         if not roomy.all():
-            certificate.prune("memory", int((~roomy).sum()) * len(degrees) * len(ways))
-            block = block.take(np.flatnonzero(roomy))
-            total = len(block.world) * len(degrees) * len(ways)
-            if total == 0:
+            certificate.prune("memory", int(counts[~roomy].sum()) * len(ways))
+            if not roomy.any():
                 return
-        # A cluster of n accelerators cannot finish before accelerator-seconds / n.
-        if self.prune_by_bound and np.isfinite(self.job.deadline_s) and self.objective == "cost":
-            fewest = np.min(block.accelerator_s / block.world) / self.job.deadline_s
-            late = degrees < fewest * (1 - 1e-12)
-            certificate.prune("deadline bound", int(late.sum()) * len(block.world) * len(ways))
-            degrees = degrees[~late]
-            total = len(block.world) * len(degrees) * len(ways)
-            if total == 0:
-                return
-        certificate.evaluated += total
+            block, degrees, counts = block.take(np.flatnonzero(roomy)), degrees[roomy], counts[roomy]
+        certificate.evaluated += int(counts.sum()) * len(ways)
+        real = np.arange(degrees.shape[1]) < counts[:, None]
         column = block.column()
+        accelerators = column.world * degrees
         for zero, offload in ways:
             replicas = self._replicas(block, degrees, zero, offload)
-            valid = self._fits(column, replicas) & self._valid(column, replicas)
+            valid = real & self._fits(column, replicas) & self._valid(column, replicas)
             if not valid.any():
                 continue
             step_s = sum(self.physics.step(column.costs, column.shard, column.pipe, replicas).values())
-            wall_s = self.physics.wall(step_s, column.shard, replicas)
-            accelerators = column.world * degrees[None, :]
-            self._offer(column, degrees, zero, offload, valid, np.asarray(wall_s), accelerators, leaders)
+            wall_s = np.asarray(self.physics.wall(np.asarray(step_s), column.shard, replicas))
+            self._offer(column, degrees, zero, offload, valid, wall_s, accelerators, leaders)
 
-    def _replicas(self, block: _Stages, degrees: NDArray[np.float64], zero: int, offload: int) -> Replicas:
-        dp = degrees[None, :]
+    def _replicas(self, block: _Stages, degrees: Column, zero: int, offload: int) -> Replicas:
         return Replicas(
-            dp=dp,
+            dp=degrees,
             zero=np.asarray(float(zero)),
             zero_group=np.zeros(()),
             offload_optimizer=np.asarray(float(offload)),
-            micro_batches=self.space.replicas.micro_batches(dp, block.shard.micro_batch[:1, None]),
+            micro_batches=self.space.replicas.micro_batches(degrees, block.shard.micro_batch[:, None]),
         )
 
     def _fits(self, column: _Stages, replicas: Replicas) -> NDArray[np.bool_]:
-        fits = np.ones((len(column.world), replicas.dp.shape[1]), dtype=bool)
+        fits = np.ones(replicas.dp.shape, dtype=bool)
         for part in column.distinct_parts():
             total = sum(self.physics.memory(part, column.shard, column.pipe, replicas).values())
             fits &= np.asarray(total) <= self.physics.device.memory_bytes
@@ -336,7 +265,7 @@ class SiteSearch:
     def _offer(
         self,
         column: _Stages,
-        degrees: NDArray[np.float64],
+        degrees: Column,
         zero: int,
         offload: int,
         valid: NDArray[np.bool_],
@@ -351,32 +280,22 @@ class SiteSearch:
             cost = np.where(cost <= self.job.budget_usd, cost, np.inf)
             score = cost if self.objective == "cost" else np.where(np.isfinite(cost), wall_s, np.inf)
             best = np.argmin(score, axis=1)
-            rows = np.arange(len(best))
-            scores = score[rows, best]
-            for row in np.flatnonzero(np.isfinite(scores) & (scores <= leaders.threshold)):
-                column_index = best[row]
+            scores = score[np.arange(len(best)), best]
+            for row in np.argsort(scores, kind="stable"):
+                if not scores[row] <= leaders.threshold or not np.isfinite(scores[row]):
+                    break
+                which = best[row]
                 leaders.add(
                     Leader(
                         score=float(scores[row]),
-                        cost_usd=float(cost[row, column_index]),
-                        wall_s=float(wall_s[row, column_index]),
-                        accelerators=int(accelerators[row, column_index]),
-                        layout=column.layout(int(row), int(degrees[column_index]), zero, offload, self.space),
+                        cost_usd=float(cost[row, which]),
+                        wall_s=float(wall_s[row, which]),
+                        accelerators=int(accelerators[row, which]),
+                        layout=column.layout(int(row), int(degrees[row, which]), zero, offload, self.space),
                         search=self,
                         tariff=tariff,
                     )
                 )
-
-
-@dataclass(frozen=True)
-class _Choices:
-    """Cuts × recomputation × activation offload, one row each."""
-
-    pipe: Pipe
-    selective: Column
-    layers: Column
-    share: Column
-    activations: Column
 
 
 @dataclass(frozen=True)
@@ -391,8 +310,8 @@ class _Stages:
     accelerator_s: Column
     rows: NDArray[np.int64]
 
-    def take(self, index: NDArray[np.intp]) -> _Stages:
-        """Some of the rows."""
+    def take(self, index: NDArray[np.intp] | slice) -> _Stages:
+        """Some of the rows (a slice copies nothing)."""
         return self._map(lambda column: column[index])
 
     def column(self) -> _Stages:
@@ -420,7 +339,8 @@ class _Stages:
 
     def layout(self, row: int, dp: int, zero: int, offload: int, space: Space) -> dict[str, int]:
         """The degrees of one candidate, as whole numbers."""
-        s, p = self.shard.map(np.ravel), self.pipe.map(np.ravel)
+        s, p = self.shard.map(lambda column: column[row : row + 1, 0]), self.pipe.map(lambda c: c[row : row + 1, 0])
+        row = 0
         micro_batch = int(s.micro_batch[row])
         micro_batches = space.replicas.micro_batches_of(dp, micro_batch)
         return {
@@ -449,16 +369,13 @@ def _rows_of(column: Column, chosen: NDArray[np.intp]) -> Column:
     return column if column.ndim == 0 else column[chosen][:, None]
 
 
-def _blocks(stages: _Stages) -> Iterator[_Stages]:
-    """Stage rows grouped by what decides their data-parallel degrees and peak stages."""
-    key = np.stack([stages.world, stages.shard.micro_batch, stages.pipe.pp, stages.shard.offload_activations])
-    _, group = np.unique(key, axis=1, return_inverse=True)
-    group = np.ravel(group)
-    order = np.argsort(group, kind="stable")
-    ends = np.flatnonzero(np.diff(group[order], append=-1)) + 1
+def _blocks(degrees: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Cut rows with ascending numbers of degrees into blocks of about :data:`BLOCK_ROWS` cells, padding included."""
     start = 0
-    for end in ends:
-        yield stages.take(order[start:end])
+    while start < len(degrees):
+        cells = np.arange(1, min(len(degrees) - start, BLOCK_ROWS) + 1) * degrees[start : start + BLOCK_ROWS]
+        end = start + max(int(np.searchsorted(cells, BLOCK_ROWS, side="right")), 1)
+        yield start, end
         start = end
 
 
@@ -485,7 +402,8 @@ def search(
     """
     certificate = Certificate()
     leaders = Leaders(keep)
-    searches = [SiteSearch(job, site, catalog, objective, prune=prune) for site in found]
+    spaces = Spaces(job)
+    searches = [SiteSearch(job, site, catalog, objective, spaces, prune=prune) for site in found]
     for one in searches:
         name = one.site.accelerator.name
         certificate.space += one.rows

@@ -65,27 +65,44 @@ def powers_of_two(limit: float) -> list[int]:
 
 
 @dataclass(frozen=True)
+class Choices:
+    """Cuts × recomputation × activation offload: everything that turns a shard into a stage row, one entry each.
+
+    Attributes:
+        pipe: the cut.
+        selective: 1 if the attention core is recomputed.
+        layers: leading layers of a full stage that are fully recomputed.
+        activations: 1 if activations are offloaded.
+    """
+
+    pipe: Pipe
+    selective: Column
+    layers: Column
+    activations: Column
+
+
 class Space:
-    """The enumerable space of one job on one site.
+    """The enumerable space of one job on one kind of site: it depends on the framework and server size, not on speed.
 
     Attributes:
         architecture: model columns.
         shards: degrees that decide one layer, one entry per shard.
-        pipes: (pp, vpp, zero_bubble) triples, one entry per cut that exists for some framework schedule.
-        recompute: (selective, share of layers) choices.
+        choices: what turns a shard into a stage row.
         zero: ZeRO stages.
         offload: (activations, optimizer) flags.
         replicas: how data-parallel degrees are enumerated.
+        shard_rows: candidate rows below each shard.
     """
 
-    architecture: Architecture
-    shards: Shard
-    pipes: Pipe
-    recompute: tuple[tuple[int, float], ...]
-    zero: tuple[int, ...]
-    offload: tuple[tuple[int, int], ...]
-    replicas: ReplicaCounts
-    zero3_with_pipeline: bool
+    def __init__(self, architecture: Architecture, job: Job, site: Site, limit: int) -> None:
+        self.architecture = architecture
+        self._zero3_with_pipeline = site.framework.zero3_with_pipeline
+        self.zero = site.framework.zero_stages
+        self.offload = _offload(job, site)
+        self.replicas = ReplicaCounts(job.global_batch, job.batch_tolerance, site.server_accelerators, limit)
+        self.shards = _shards(architecture, job, site, limit)
+        self.choices = self._choices(_pipes(architecture, site, limit), _recompute(job, site))
+        self.shard_rows = self._rows_per_shard()
 
     @property
     def dimensions(self) -> dict[str, list[int]]:
@@ -99,43 +116,106 @@ class Space:
             "cp": values(self.shards.cp),
             "ep": values(self.shards.ep),
             "micro_batch": values(self.shards.micro_batch),
-            "pp": values(self.pipes.pp),
-            "vpp": values(self.pipes.vpp),
+            "pp": values(self.choices.pipe.pp),
+            "vpp": values(self.choices.pipe.vpp),
             "zero": list(self.zero),
         }
 
+    def replica_choices(self, pp: int, activations: int) -> list[tuple[int, int]]:
+        """ZeRO stages and optimizer offload that go with a pipeline depth and an activation offload."""
+        zero = [z for z in self.zero if z < 2 or pp == 1 or self._zero3_with_pipeline]
+        offload = [optimizer for act, optimizer in self.offload if act == activations]
+        return [(z, optimizer) for z in zero for optimizer in offload]
 
-def build_space(architecture: Architecture, job: Job, site: Site, max_accelerators: int) -> Space:
-    """The space of a job on a site with at most ``max_accelerators``."""
+    def rows_per_stage(self, world: Column, shard: Shard, pipe: Pipe) -> NDArray[np.int64]:
+        """Candidate rows below each stage row."""
+        rows = np.zeros(world.shape, dtype=np.int64)
+        fits = world <= self.replicas.limit
+        counts = self.replicas.count(world[fits].astype(np.int64), shard.micro_batch[fits].astype(np.int64))
+        deep, offloaded = pipe.pp[fits] > 1, shard.offload_activations[fits] > 0
+        ways = np.zeros(counts.shape, dtype=np.int64)
+        for is_deep in (False, True):
+            for act in (0, 1):
+                ways[(deep == is_deep) & (offloaded == bool(act))] = len(self.replica_choices(1 + is_deep, act))
+        rows[fits] = counts * ways
+        return rows
+
+    def _choices(self, pipes: Pipe, recompute: list[tuple[int, float]]) -> Choices:
+        rows = [
+            (pipe, selective, share, activations)
+            for pipe in range(len(pipes.pp))
+            for selective, share in recompute
+            for activations in sorted({act for act, _ in self.offload})
+        ]
+        index = np.array([row[0] for row in rows], dtype=np.int64)
+        pipe = pipes.map(lambda column: column[index])
+        layers = recompute_layers(self.architecture, pipe, np.array([row[2] for row in rows]))
+        selective = np.array([float(row[1]) for row in rows])
+        activations = np.array([float(row[3]) for row in rows])
+        # Two shares of a short stage that mean the same number of layers are one choice.
+        key = np.stack([index.astype(float), selective, layers, activations])
+        _, first = np.unique(key, axis=1, return_index=True)
+        first.sort()
+        return Choices(pipe.map(lambda column: column[first]), selective[first], layers[first], activations[first])
+
+    def _rows_per_shard(self) -> NDArray[np.int64]:
+        """Candidate rows below each shard, without expanding them."""
+        s, c = self.shards, self.choices
+        ways = np.array(
+            [len(self.replica_choices(int(p), int(a))) for p, a in zip(c.pipe.pp, c.activations, strict=True)],
+            dtype=np.int64,
+        )
+        total = np.zeros(len(s.tp), dtype=np.int64)
+        for pp in np.unique(c.pipe.pp):
+            world = (s.tp * s.cp * pp).astype(np.int64)
+            fits = world <= self.replicas.limit
+            counts = self.replicas.count(world[fits], s.micro_batch[fits].astype(np.int64))
+            total[fits] += counts * int(ways[c.pipe.pp == pp].sum())
+        return total
+
+
+class Spaces:
+    """Spaces of one job, built once for all sites that share framework, server size and limit."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.architecture = Architecture.of(job.model)
+        self._built: dict[tuple[object, ...], Space] = {}
+
+    def of(self, site: Site, limit: int) -> Space:
+        """The space of a site with at most ``limit`` accelerators."""
+        host = site.accelerator.host_link_bytes_per_s is not None
+        key = (site.framework.name, site.server_accelerators, host, limit)
+        if key not in self._built:
+            self._built[key] = Space(self.architecture, self.job, site, limit)
+        return self._built[key]
+
+
+def _recompute(job: Job, site: Site) -> list[tuple[int, float]]:
+    """(selective, share of layers) choices that job and framework allow."""
     f = site.framework
-    limit = int(min(max_accelerators, site.max_accelerators))
-    shards = _shards(architecture, job, site, limit)
-    pipes = _pipes(architecture, site, limit)
-    recompute: list[tuple[int, float]] = []
+    choices: list[tuple[int, float]] = []
     if "none" in job.recompute and "none" in f.recompute:
-        recompute.append((0, 0.0))
+        choices.append((0, 0.0))
     if "selective" in job.recompute and "selective" in f.recompute and not f.flash_attention:
-        recompute.append((1, 0.0))
+        choices.append((1, 0.0))
     if "full" in job.recompute and "full" in f.recompute:
-        recompute.append((0, 1.0))
+        choices.append((0, 1.0))
     if "partial" in job.recompute and "full" in f.recompute:
-        recompute.extend((0, share) for share in PARTIAL_SHARES)
+        choices.extend((0, share) for share in PARTIAL_SHARES)
+    return choices
+
+
+def _offload(job: Job, site: Site) -> list[tuple[int, int]]:
+    """(activations, optimizer) flags that job, framework and host link allow."""
+    f = site.framework
     host = site.accelerator.host_link_bytes_per_s is not None
-    offload = [(0, 0)] if "none" in job.offload else []
+    choices = [(0, 0)] if "none" in job.offload else []
     if host and "optimizer" in job.offload and "optimizer" in f.offload:
-        offload.append((0, 1))
+        choices.append((0, 1))
     if host and "activations" in job.offload and "activations" in f.offload:
-        offload.append((1, 0))
-    return Space(
-        architecture=architecture,
-        shards=shards,
-        pipes=pipes,
-        recompute=tuple(recompute),
-        zero=f.zero_stages,
-        offload=tuple(offload),
-        replicas=ReplicaCounts(job.global_batch, job.batch_tolerance, site.server_accelerators, limit),
-        zero3_with_pipeline=f.zero3_with_pipeline,
-    )
+        choices.append((1, 0))
+    return choices
 
 
 def _shards(a: Architecture, job: Job, site: Site, limit: int) -> Shard:
@@ -209,7 +289,17 @@ class ReplicaCounts:
     def __init__(self, global_batch: int, tolerance: float, server: int, limit: int) -> None:
         self.global_batch, self.tolerance, self.server, self.limit = global_batch, tolerance, server, limit
         self._divides: dict[int, NDArray[np.bool_]] = {}
-        self._counts: dict[tuple[int, int], NDArray[np.int64]] = {}
+        shared = divisors(server)
+        self._step_index = np.zeros(server + 1, dtype=np.int64)
+        self._step_index[shared] = np.arange(len(shared))
+        index = np.arange(limit + 1)
+        self._cumulative = np.array(
+            [
+                [np.cumsum(self._batch_divides(b) & (index % (server // common) == 0)) for common in shared]
+                for b in powers_of_two(min(MAX_MICRO_BATCH, global_batch))
+            ]
+        )
+        self._values: dict[int, NDArray[np.float64]] = {}
 
     def micro_batches(self, dp: Column, micro_batch: Column) -> Column:
         """Micro-batches per replica and step: the global batch, rounded to what divides."""
@@ -230,22 +320,31 @@ class ReplicaCounts:
         whole[0] = False
         return np.flatnonzero(divides & whole).astype(np.float64)
 
+    def table(self, world: Column, micro_batch: Column) -> NDArray[np.float64]:
+        """The degrees of many replicas, one row each, padded at the end to equal length with the last degree."""
+        pairs, place = np.unique(world * MAX_MICRO_BATCH * 2 + micro_batch, return_inverse=True)
+        lists = []
+        for pair in pairs.astype(np.int64):
+            key = int(pair)
+            if key not in self._values:
+                self._values[key] = self.values(*divmod(key, MAX_MICRO_BATCH * 2))
+            lists.append(self._values[key])
+        width = max(len(one) for one in lists)
+        padded = np.empty((len(lists), width))
+        for row, one in zip(padded, lists, strict=True):
+            row[: len(one)] = one
+            row[len(one) :] = one[-1]
+        return padded[place]
+
     def count(self, world: NDArray[np.int64], micro_batch: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How many degrees there are, for arrays of worlds and micro-batches."""
-        counts = np.zeros(world.shape, dtype=np.int64)
-        for b in np.unique(micro_batch):
-            for g in np.unique(self.server // np.gcd(world, self.server)):
-                here = (micro_batch == b) & (self.server // np.gcd(world, self.server) == g)
-                if not here.any():
-                    continue
-                most = self.limit // world[here]
-                whole = self._cumulative(int(b), int(g))[most]
-                partial = (self.server - 1) // world[here]
-                inside = np.minimum(partial, most)
-                # Degrees below one server that are not already counted as whole servers (none are: they are smaller).
-                every = self._cumulative(int(b), 1)
-                counts[here] = whole + every[inside] - self._cumulative(int(b), int(g))[inside]
-        return counts
+        """How many degrees there are, for arrays of worlds and micro-batches (powers of two)."""
+        most = self.limit // world
+        row = np.round(np.log2(micro_batch)).astype(np.int64)
+        step = self._step_index[np.gcd(world, self.server)]
+        every = self._step_index[self.server]
+        partial = np.minimum((self.server - 1) // world, most)
+        # Clusters smaller than one server are never a multiple of it, so nothing is counted twice.
+        return self._cumulative[row, step, most] + self._cumulative[row, every, partial]
 
     def _batch_divides(self, micro_batch: int) -> NDArray[np.bool_]:
         if micro_batch not in self._divides:
@@ -256,11 +355,3 @@ class ReplicaCounts:
             divides[0] = False
             self._divides[micro_batch] = divides
         return self._divides[micro_batch]
-
-    def _cumulative(self, micro_batch: int, step: int) -> NDArray[np.int64]:
-        key = (micro_batch, step)
-        if key not in self._counts:
-            chosen = self._batch_divides(micro_batch).copy()
-            chosen[np.arange(len(chosen)) % step != 0] = False
-            self._counts[key] = np.cumsum(chosen)
-        return self._counts[key]
