@@ -125,5 +125,6 @@ def resolve_profile(
 
 def _inherited(profile: Profile, reason: str, steps: int) -> tuple[Profile, str]:
     sigma = min(math.hypot(profile.log_sigma, math.sqrt(steps) * STEP_LOG_SIGMA), 1.0)
-    copy = profile.model_copy(update={"inherited_from": profile.name, "log_sigma": sigma})
+    moe_sigma = min(math.hypot(profile.moe_log_sigma, math.sqrt(steps) * STEP_LOG_SIGMA), 1.0)
+    copy = profile.model_copy(update={"inherited_from": profile.name, "log_sigma": sigma, "moe_log_sigma": moe_sigma})
     return copy, f"profile inherited from {profile.name} ({reason}), residual {sigma:.1%}"

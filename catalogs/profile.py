@@ -35,7 +35,10 @@ class Profile(Record):
         jitter_per_doubling: fractional slow-down of a step per doubling of the number of servers.
         reserve_bytes: held by driver, runtime and communication buffers, per device.
         fragmentation: share of the allocated peak that the caching allocator reserves on top.
-        log_sigma: standard deviation of log(measured / predicted) step time, held-apart.
+        log_sigma: standard deviation of log(measured / predicted) step time of dense models, held-apart.
+        moe_log_sigma: the same of models with experts.
+        shifts: log step time under a software release or switch over that of an average one, by label
+            ("release dense nemo-25.07", "switch moe hybridep"); what a plan assumes is an average release, shift 0.
     """
 
     accelerator: str
@@ -59,3 +62,5 @@ class Profile(Record):
     reserve_bytes: Bytes = Field(ge=0)
     fragmentation: float = Field(ge=0, le=0.5)
     log_sigma: float = Field(ge=0, le=1.0)
+    moe_log_sigma: float = Field(default=0.25, ge=0, le=1.0)
+    shifts: dict[str, float] = Field(default={})

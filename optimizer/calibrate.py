@@ -11,7 +11,7 @@ Levenberg damping (Nocedal & Wright 2006, section 10.3) on iteratively re-weight
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from catalogs.catalog import Catalog
 from catalogs.inheritance import framework_family
-from catalogs.profile import Precision
+from catalogs.profile import Precision, Profile
+from catalogs.runs import Run
 from costmodels.columns import Column
 from costmodels.efficiency import Efficiency
 from optimizer.runs_prediction import RunTable
@@ -68,6 +69,9 @@ CONSTANTS: dict[str, Constant] = {
     "jitter_per_doubling": Constant(0.0, 0.03, 0.004),
 }
 """The constants that step times decide, as fields of :class:`catalogs.profile.Profile`."""
+
+NORMAL_90 = 1.6449
+"""Half-width of the 90% interval of a normal distribution, in standard deviations."""
 
 NOISE = 0.04
 """Relative error of a single row against which priors weigh (repeats of one layout on other software differ by so much)."""
@@ -269,6 +273,97 @@ def predicted(catalog: Catalog, table: RunTable, fitted: Fit) -> Column:
     }
     shifts = [sum(fitted.shifts.get(label, 0.0) for label in labels_of(table, row)) for row in range(len(table))]
     return table.predict(efficiency_of(np.array([known[c] for c in combinations]))) * np.exp(shifts)
+
+
+def profiles_of(
+    catalog: Catalog, table: RunTable, fitted: Fit, residuals: Column, *, date: str, origin: str = ""
+) -> list[Profile]:
+    """One profile per combination in the table.
+
+    Args:
+        catalog: says which accelerators are relatives.
+        table: the rows of the fit.
+        fitted: its constants.
+        residuals: log(measured / predicted) of every row, held apart.
+        date: of the fit, ISO.
+        origin: where the rows are from; default: the sources that the rows name.
+    """
+    combinations = list(zip(table.accelerators, table.frameworks, table.precisions, strict=True))
+    everywhere = {kind: _sigma(residuals[table.is_moe == moe], None) for kind, moe in (("dense", False), ("moe", True))}
+    found = []
+    for combination in sorted(set(combinations)):
+        accelerator, framework, precision = combination
+        mine = np.array([c == combination for c in combinations])
+        sources = sorted({run.source or run.id for run, own in zip(table.runs, mine, strict=True) if own})
+        constants = fitted.values(level_keys(catalog, *combination))
+        labels = {
+            " ".join((label[0], label[1], label[3])): round(value, 3)
+            for label, value in sorted(fitted.shifts.items())
+            if label[2] in (framework if label[0] == "release" else framework_family(framework),) and round(value, 3)
+        }
+        found.append(
+            Profile(
+                name=f"{accelerator}.{framework}.{precision}",
+                title=f"{framework} on {accelerator}, {precision}",
+                accelerator=accelerator,
+                framework=framework,
+                precision=precision,
+                rows=int(mine.sum()),
+                **{name: float(f"{value:.4g}") for name, value in constants.items()},
+                reserve_bytes=0,
+                fragmentation=0,
+                log_sigma=round(_sigma(residuals[mine & ~table.is_moe], everywhere["dense"]), 4),
+                moe_log_sigma=round(_sigma(residuals[mine & table.is_moe], everywhere["moe"]), 4),
+                shifts=labels,
+                sources={"*": origin or "fitted to measured runs of " + "; ".join(sources)},
+                date=date,
+            )
+        )
+    return found
+
+
+SIGMA_ROWS = 6.0
+"""How many rows of its own a combination needs before its residual weighs as much as that of all combinations."""
+
+
+def _sigma(residuals: Column, overall: float | None) -> float:
+    """The sigma whose 90% interval holds 90% of the residuals, drawn towards ``overall`` where there are few rows."""
+    own = float(np.quantile(np.abs(residuals), 0.9)) / NORMAL_90 if residuals.size else 0.0
+    if overall is None:
+        return min(own or 0.25, 1.0)
+    share = residuals.size / (residuals.size + SIGMA_ROWS)
+    return min(float(np.sqrt(share * own**2 + (1.0 - share) * overall**2)), 1.0)
+
+
+def held_apart(
+    catalog: Catalog,
+    table: RunTable,
+    fitted: Fit,
+    *,
+    folds: int = 8,
+    seed: int = 0,
+    key: Callable[[Run], object] = lambda run: run.group,
+) -> Column:
+    """Predicted seconds of every row by a fit that has not seen the row's group.
+
+    Args:
+        catalog: says which accelerators are relatives.
+        table: the rows.
+        fitted: a fit to all rows, where the fits to parts start from.
+        folds: parts into which the groups are dealt at random.
+        seed: of the dealing.
+        key: what makes rows a group; default: source, accelerator and architecture.
+    """
+    groups = [key(run) for run in table.runs]
+    names = sorted(set(groups), key=str)
+    dealt = dict(zip(names, np.random.default_rng(seed).permutation(len(names)) % folds, strict=True))
+    fold = np.array([dealt[group] for group in groups])
+    seconds = np.empty(len(table))
+    for part in range(min(folds, len(names))):
+        rest, own = np.flatnonzero(fold != part), np.flatnonzero(fold == part)
+        trained = fit(catalog, table.select(rest), start=fitted, iterations=10) if rest.size else Fit()
+        seconds[own] = predicted(catalog, table.select(own), trained)
+    return seconds
 
 
 def labels_of(table: RunTable, row: int) -> list[Key]:
