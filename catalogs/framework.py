@@ -35,6 +35,8 @@ class Framework(Record):
             fp32 exponentials = 10; torch: three fp32 tensors in its backward pass = 12).
         quantised_operands: fp8 and fp4 matmuls save their low-precision inputs and keep low-precision copies of the
             weights (Transformer Engine); False: they quantise anew in the backward pass (torchao).
+        gathered_inputs: under sequence parallelism, matmuls save their inputs gathered over the tensor-parallel ranks
+            (torch DTensor); False: they save their share and gather it again (Megatron-LM).
         stage_outputs: a pipeline stage keeps what it sent until the backward pass (DeepSpeed; Megatron-LM frees it).
         parameter_bytes: of one working parameter (2 for bf16 weights, 4 where FSDP keeps fp32 shards only).
         gradient_bytes: of one stored gradient element.
@@ -66,6 +68,7 @@ class Framework(Record):
     fused_softmax_loss: bool
     loss_bytes: Literal[10, 12] = 10
     quantised_operands: bool = True
+    gathered_inputs: bool = False
     stage_outputs: bool = False
     parameter_bytes: Literal[2, 4]
     gradient_bytes: Literal[2, 4]

@@ -50,7 +50,9 @@ def rank_bytes(
     own = r.parameter_bytes > r.gather_bytes
     unit = stage.unit_dense_params + stage.unit_expert_params
     units = np.where(replicas.zero >= 3, GATHERED_UNITS * unit + stage.end_unit_params, 0.0)
-    copies = np.where(own & (replicas.zero == 2), stage.dense_params + stage.expert_params, units)
+    # Pipeline schedules reduce after the last micro-batch: until then the gathered gradients stay beside the weights.
+    gathered_whole = np.where(pipe.pp > 1, 2.0, 1.0) * (stage.dense_params + stage.expert_params)
+    copies = np.where(own & (replicas.zero == 2), gathered_whole, units)
     bucket = np.where(replicas.zero >= 2, r.reduce_bytes * unit, 0.0)
     resident = 1.0 - replicas.offload_optimizer
     in_use = in_flight(pipe, replicas.micro_batches, stage.stage)

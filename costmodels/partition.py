@@ -33,7 +33,8 @@ def can_partition(a: Architecture, pipe: Pipe, uneven: Column) -> Column:
     last_keeps_one = np.ceil(missing / 2) <= chunk_layers(a, pipe) - 1
     cut = (missing == 0) | ((uneven > 0) & (pipe.pp > 1) & last_keeps_one)
     periods = (a.moe_every <= 1) | (np.mod(chunk_layers(a, pipe), np.maximum(a.moe_every, 1)) == 0)
-    return cut & periods & ((pipe.vpp == 1) | (pipe.pp > 1))
+    possible: Column = cut & periods & ((pipe.vpp == 1) | (pipe.pp > 1))
+    return possible
 
 
 def stage_layers(a: Architecture, pipe: Pipe, stage: Column) -> tuple[Column, Column]:
@@ -64,7 +65,9 @@ def peak_stages(a: Architecture, pipe: Pipe) -> tuple[Column, ...]:
     Stages of equal make-up differ only in micro-batches in flight, which fall with the stage: so the first stage,
     the first full one, the one where dense layers end, the one after it, and the last.
     """
-    boundary = np.mod(np.floor(np.where(a.experts > 0, a.first_dense_layers, 0.0) / chunk_layers(a, pipe)), pipe.pp)
+    # Where the first chunk is short, all layers stand as if that many came before them.
+    dense = np.where(a.experts > 0, a.first_dense_layers + np.floor(missing_layers(a, pipe) / 2), 0.0)
+    boundary = np.mod(np.floor(dense / chunk_layers(a, pipe)), pipe.pp)
     last = pipe.pp - 1
     zero = np.zeros_like(last)
     return zero, np.minimum(1.0, last), boundary + zero, np.mod(boundary + 1, pipe.pp), last

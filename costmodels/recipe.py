@@ -51,6 +51,7 @@ class Recipe(Columns):
         loss_bytes: of one logit at the peak of an unfused cross entropy.
         operator_recompute: 1 if selective recomputation keeps chosen matmul results, 0 if it drops the attention core.
         operator_products: 1 if operator-level recomputation recognises the matmuls of this precision.
+        gathered_inputs: 1 if matmuls under sequence parallelism save their inputs gathered.
         stage_outputs: 1 if a pipeline stage keeps what it sent until the backward pass.
         reserve_bytes: held by driver, runtime and communication libraries, per device.
         fragmentation: share of the allocated peak that the caching allocator reserves on top.
@@ -73,6 +74,7 @@ class Recipe(Columns):
     loss_bytes: Column
     operator_recompute: Column
     operator_products: Column
+    gathered_inputs: Column
     stage_outputs: Column
     reserve_bytes: Column
     fragmentation: Column
@@ -109,6 +111,7 @@ class Recipe(Columns):
             loss_bytes=framework.loss_bytes,
             operator_recompute=framework.operator_recompute,
             operator_products=precision not in CUSTOM_MATMULS,
+            gathered_inputs=framework.gathered_inputs,
             stage_outputs=framework.stage_outputs,
             reserve_bytes=framework.reserve_bytes,
             fragmentation=framework.fragmentation,

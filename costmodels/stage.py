@@ -8,6 +8,7 @@ from functools import reduce
 import numpy as np
 
 from costmodels.activations import (
+    FP32,
     attention_activations,
     backward_bytes,
     dense_mlp_activations,
@@ -28,6 +29,7 @@ from costmodels.states import (
     dense_mlp_rank_params,
     end_unit_params,
     expert_rank_params,
+    prediction_layers,
     shared_rank_params,
     stage_rank_params,
 )
@@ -198,6 +200,8 @@ def stage_bytes(x: Setting, layers: Layers, pipe: Pipe, stage: Column) -> StageB
         """What the backward pass of one layer computes again, beyond what the layer keeps."""
         return np.where(count > 0, whole - np.where(share > 0, layers.input_bytes, kept), 0.0)
 
+    extra_dense, extra_moe = prediction_layers(a, pipe, stage)
+    dense, moe = dense + extra_dense, moe + extra_moe
     again = np.maximum(
         regenerated(dense, layers.dense_whole_bytes, layers.dense_bytes),
         regenerated(moe, layers.moe_whole_bytes, layers.moe_bytes),
@@ -206,6 +210,9 @@ def stage_bytes(x: Setting, layers: Layers, pipe: Pipe, stage: Column) -> StageB
     saved = stage_activations(x, layers, pipe, dense, moe)
     # Offloaded activations keep two layers on the device: one in use, one on its way.
     buffered = np.minimum(2.0 * saved / np.maximum(dense + moe, 1.0), saved)
+    # Every multi-token prediction has a loss of its own, whose probabilities wait for the backward pass.
+    predictions = extra_dense + extra_moe
+    probabilities = FP32 * a.vocab / s.tp * tokens_per_rank(s, x.seq)
     sent = x.recipe.stage_outputs * (pipe.pp > 1) * pipe.vpp * layer_input_bytes(a, s, x.seq)
     return StageBytes(
         stage=stage,
@@ -216,7 +223,7 @@ def stage_bytes(x: Setting, layers: Layers, pipe: Pipe, stage: Column) -> StageB
         end_unit_params=end_unit_params(a, s, pipe, stage),
         activation_bytes=np.where(s.offload_activations > 0, buffered, saved),
         output_bytes=sent,
-        end_bytes=last * layers.head_saved_bytes,
+        end_bytes=(last + predictions) * layers.head_saved_bytes + predictions * probabilities,
         working_bytes=layers.scratch_bytes + np.maximum(layers.transient_bytes + again, last * layers.logit_bytes),
     )
 

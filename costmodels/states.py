@@ -52,23 +52,36 @@ def stage_rank_params(
 ) -> tuple[Column, Column]:
     """Non-expert and expert parameters of one rank of a stage, embedding and head on the end stages.
 
-    A tied head is a second copy of the embedding when it stands on another stage.
+    Multi-token-prediction layers stand on the last stage, beyond ``dense_layers`` and ``moe_layers``.
     """
+    extra_dense, extra_moe = prediction_layers(a, pipe, stage)
+    dense_layers, moe_layers = dense_layers + extra_dense, moe_layers + extra_moe
     layers = dense_layers + moe_layers
     blocks = (
         layers * attention_rank_params(a, s)
         + dense_layers * dense_mlp_rank_params(a, s)
         + moe_layers * shared_rank_params(a, s)
     )
+    blocks = blocks + (extra_dense + extra_moe) * (2.0 * a.hidden**2 / s.tp + 3.0 * a.norm_vectors * a.hidden)
     first = np.where(stage == 0, embedding_params(a) / s.tp, 0.0)
     last = np.where(stage == pipe.pp - 1, head_rank_params(a, s, pipe) + final_norm_params(a), 0.0)
     return blocks + first + last, moe_layers * expert_rank_params(a, s)
 
 
+def prediction_layers(a: Architecture, pipe: Pipe, stage: Column) -> tuple[Column, Column]:
+    """Multi-token-prediction layers of a stage, dense and MoE: all on the last one, of the kind that ends the stack."""
+    extra = np.where(stage == pipe.pp - 1, a.mtp_layers, 0.0)
+    return np.where(a.moe_layers > 0, 0.0, extra), np.where(a.moe_layers > 0, extra, 0.0)
+
+
 def head_rank_params(a: Architecture, s: Shard, pipe: Pipe) -> Column:
-    """Output head on one rank of the last stage; a tied head on another stage than the embedding is a copy of it."""
-    tied_copy = np.where((a.tied > 0) & (pipe.pp > 1), a.hidden * a.vocab, 0.0)
-    return (head_params(a) + tied_copy) / s.tp
+    """Output head on one rank of the last stage.
+
+    Where the embedding is needed there too (a tied head, multi-token prediction) and stands on another stage, the
+    last one holds a copy.
+    """
+    copied = ((a.tied > 0) | (a.mtp_layers > 0)) & (pipe.pp > 1)
+    return (head_params(a) + np.where(copied, a.hidden * a.vocab, 0.0)) / s.tp
 
 
 def end_unit_params(a: Architecture, s: Shard, pipe: Pipe, stage: Column) -> Column:

@@ -102,6 +102,17 @@ def test_low_precision_operands_are_saved_narrow() -> None:
     assert float(saved) == 1024 * (1024 + 4096)
 
 
+def test_gathered_inputs() -> None:
+    """Saving the gathered inputs of both blocks costs 2·2sbh·(1 - 1/t) more than saving shares (torch DTensor)."""
+    model, s, seq = gpt(1024, 16), shard(tp=4.0, sp=1.0), np.asarray(1024.0)
+    a = Architecture.of(model)
+    more = [
+        attention_activations(a, s, r, seq) + dense_mlp_activations(a, s, r, seq)
+        for r in (recipe(), recipe(gathered_inputs=1.0))
+    ]
+    assert float(more[1] - more[0]) == 2 * 2 * 1024 * 1024 * 3 / 4
+
+
 def test_operator_level_recomputation_keeps_every_second_product() -> None:
     """Llama-3-8B, one token: input, queries, values, attention result, log-sum-exps, gate."""
     llama = Model(

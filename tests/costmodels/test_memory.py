@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import reduce
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from costmodels.architecture import Architecture
 from costmodels.columns import Column
 from costmodels.layout import ALL_LAYERS, Pipe, Replicas, Shard
 from costmodels.memory import allocated_bytes, first_step_bytes, rank_bytes, reserved_bytes
+from costmodels.parameters import mtp_params
 from costmodels.partition import can_partition, peak_stages, stage_layers
 from costmodels.recipe import Recipe
 from costmodels.schedule import in_flight
@@ -71,6 +73,15 @@ def test_fully_sharded_parameters_without_resharding() -> None:
     parts = state_bytes(8e9, fsdp, zero=2, dp=8)
     assert parts["weights"] == 4 * 8e9 / 8
     assert parts["gathered"] == 2 * 8e9
+
+
+def test_pipelines_keep_gathered_gradients_beside_unsharded_weights() -> None:
+    """With stages, shard-grad-op reduces after the last micro-batch (torch.distributed.pipelining)."""
+    nothing = {name: np.zeros(()) for name in StageBytes.names()}
+    stage = StageBytes(**(nothing | {"dense_params": np.asarray(1e9)}))
+    fsdp = recipe(parameter_bytes=4.0, master_bytes=0.0)
+    parts = rank_bytes(stage, shard(), pipe(pp=2.0), replicas(dp=8, zero=2.0), fsdp, efficiency())
+    assert float(parts["gathered"]) == 4e9
 
 
 def test_offloaded_optimizer_leaves_weights_and_gradients() -> None:
@@ -134,7 +145,7 @@ def test_memory_rises_with_the_micro_batch(tp: float, full: bool, selective: boo
         )
         for b in (1.0, 2.0, 4.0, 8.0)
     ]
-    assert all(a < b for a, b in zip(totals, totals[1:], strict=False))
+    assert all(a < b for a, b in pairwise(totals))
 
 
 @given(st.sampled_from([1.0, 2.0, 4.0]), st.sampled_from([1.0, 2.0, 4.0]), st.booleans())
@@ -190,6 +201,20 @@ def test_stage_parameters_add_up() -> None:
     assert held == 8_030_261_248  # the published count of Llama-3-8B
 
 
+def test_prediction_layers_stand_on_the_last_stage() -> None:
+    """Multi-token prediction adds its layer, its projection and norms, and a copy of the embedding."""
+    plain, predicting = (Architecture.of(LLAMA.model_copy(update={"mtp_layers": n})) for n in (0, 1))
+    p = pipe(pp=4.0)
+
+    def held(a: Architecture, k: float) -> float:
+        dense, moe = stage_layers(a, p, np.asarray(k))
+        return float(sum(stage_rank_params(a, shard(), p, np.asarray(k), dense, moe)))
+
+    for k in (0.0, 1.0, 2.0):
+        assert held(predicting, k) == held(plain, k)
+    assert held(predicting, 3.0) - held(plain, 3.0) == float(mtp_params(predicting)) + 4096 * 128256
+
+
 @st.composite
 def stacks(draw: st.DrawFn) -> tuple[Model, Pipe]:
     """A model and a way to cut it, MoE or dense, even or uneven."""
@@ -216,6 +241,7 @@ def stacks(draw: st.DrawFn) -> tuple[Model, Pipe]:
             "ffn": draw(st.sampled_from([256, 2048, 16384])),
             "vocab": draw(st.sampled_from([512, 32000, 256000])),
             "tied": draw(st.booleans()),
+            "mtp_layers": draw(st.sampled_from([0, 0, 1])),
             "moe": moe,
         }
     )
