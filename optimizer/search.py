@@ -195,59 +195,78 @@ class SiteSearch:
         )
 
     def _evaluate(self, stages: _Stages, leaders: Leaders, certificate: Certificate) -> None:
-        """Evaluate stage rows in blocks of rows down and data-parallel degrees across."""
+        """Evaluate stage rows: memory by bisection over the degrees, then time in blocks of degrees across."""
         for deep in (False, True):
             for activations in (0, 1):
                 here = ((stages.pipe.pp > 1) == deep) & ((stages.shard.offload_activations > 0) == bool(activations))
-                if not here.any():
-                    continue
-                ways = self.space.replica_choices(2 if deep else 1, activations)
-                chosen = np.flatnonzero(here)
-                degrees = stages.rows[chosen] // len(ways)
-                # Rows with similar numbers of degrees share a block, so that little of it is padding.
-                order = np.argsort(degrees, kind="stable")
-                part, degrees = stages.take(chosen[order]), degrees[order]
-                for start, end in _blocks(degrees):
-                    self._evaluate_block(part.take(slice(start, end)), degrees[start:end], ways, leaders, certificate)
+                if here.any():
+                    ways = self.space.replica_choices(2 if deep else 1, activations)
+                    self._evaluate_ways(stages.take(np.flatnonzero(here)), ways, leaders, certificate)
+
+    def _evaluate_ways(
+        self, part: _Stages, ways: list[tuple[int, int]], leaders: Leaders, certificate: Certificate
+    ) -> None:
+        counts = part.rows // len(ways)
+        # Rows with similar numbers of degrees share a block, so that little of it is padding.
+        order = np.argsort(counts, kind="stable")
+        part, counts = part.take(order), counts[order]
+        degrees, begins = self.space.replicas.listed(part.world, part.shard.micro_batch)
+        first = [self._first_fit(part, degrees, begins, counts, zero, offload) for zero, offload in ways]
+        roomy = np.minimum.reduce(first) < counts
+        certificate.prune("memory", int(counts[~roomy].sum()) * len(ways))
+        certificate.evaluated += int(counts[roomy].sum()) * len(ways)
+        part, counts, begins = part.take(np.flatnonzero(roomy)), counts[roomy], begins[roomy]
+        first = [one[roomy] for one in first]
+        for start, end in _blocks(counts):
+            rows = slice(start, end)
+            place = np.arange(counts[end - 1])[None, :]
+            real = place < counts[rows, None]
+            table = degrees[np.minimum(begins[rows, None] + place, len(degrees) - 1)]
+            column = part.take(rows).column()
+            for (zero, offload), lowest in zip(ways, first, strict=True):
+                self._evaluate_block(column, table, real & (place >= lowest[rows, None]), zero, offload, leaders)
 
     def _evaluate_block(
-        self,
-        block: _Stages,
-        counts: NDArray[np.int64],
-        ways: list[tuple[int, int]],
-        leaders: Leaders,
-        certificate: Certificate,
+        self, column: _Stages, degrees: Column, valid: NDArray[np.bool_], zero: int, offload: int, leaders: Leaders
     ) -> None:
-        degrees = self.space.replicas.table(block.world, block.shard.micro_batch)
-        last = np.take_along_axis(degrees, counts[:, None] - 1, axis=1)
-        # More replicas never need more memory: if the largest number with the leanest state does not fit, none does.
-        leanest = self._replicas(block, last, max(z for z, _ in ways), max(o for _, o in ways))
-        roomy = self._fits(block.column(), leanest)[:, 0]
-        if not roomy.all():
-            certificate.prune("memory", int(counts[~roomy].sum()) * len(ways))
-            if not roomy.any():
-                return
-            block, degrees, counts = block.take(np.flatnonzero(roomy)), degrees[roomy], counts[roomy]
-        certificate.evaluated += int(counts.sum()) * len(ways)
-        real = np.arange(degrees.shape[1]) < counts[:, None]
-        column = block.column()
-        accelerators = column.world * degrees
-        for zero, offload in ways:
-            replicas = self._replicas(block, degrees, zero, offload)
-            valid = real & self._fits(column, replicas) & self._valid(column, replicas)
-            if not valid.any():
-                continue
-            step_s = sum(self.physics.step(column.costs, column.shard, column.pipe, replicas).values())
-            wall_s = np.asarray(self.physics.wall(np.asarray(step_s), column.shard, replicas))
-            self._offer(column, degrees, zero, offload, valid, wall_s, accelerators, leaders)
+        replicas = self._replicas(column, degrees, zero, offload)
+        valid = valid & self._valid(column, replicas)
+        if not valid.any():
+            return
+        step_s = sum(self.physics.step(column.costs, column.shard, column.pipe, replicas).values())
+        wall_s = np.asarray(self.physics.wall(np.asarray(step_s), column.shard, replicas))
+        self._offer(column, degrees, zero, offload, valid, wall_s, column.world * degrees, leaders)
 
-    def _replicas(self, block: _Stages, degrees: Column, zero: int, offload: int) -> Replicas:
+    def _first_fit(
+        self,
+        part: _Stages,
+        degrees: Column,
+        begins: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        zero: int,
+        offload: int,
+    ) -> NDArray[np.int64]:
+        """Per row, the place of the smallest degree that fits the memory (the number of degrees if none does).
+
+        More replicas never need more memory, so the place is found by bisection.
+        """
+        low, high = np.zeros(len(counts), dtype=np.int64), counts.copy()
+        while (open_rows := np.flatnonzero(low < high)).size:
+            middle = (low[open_rows] + high[open_rows]) // 2
+            rows = part.take(open_rows).column()
+            tried = degrees[begins[open_rows] + middle][:, None]
+            fits = self._fits(rows, self._replicas(rows, tried, zero, offload))[:, 0]
+            high[open_rows] = np.where(fits, middle, high[open_rows])
+            low[open_rows] = np.where(fits, low[open_rows], middle + 1)
+        return low
+
+    def _replicas(self, column: _Stages, degrees: Column, zero: int, offload: int) -> Replicas:
         return Replicas(
             dp=degrees,
             zero=np.asarray(float(zero)),
             zero_group=np.zeros(()),
             offload_optimizer=np.asarray(float(offload)),
-            micro_batches=self.space.replicas.micro_batches(degrees, block.shard.micro_batch[:, None]),
+            micro_batches=self.space.replicas.micro_batches(degrees, column.shard.micro_batch),
         )
 
     def _fits(self, column: _Stages, replicas: Replicas) -> NDArray[np.bool_]:

@@ -320,8 +320,8 @@ class ReplicaCounts:
         whole[0] = False
         return np.flatnonzero(divides & whole).astype(np.float64)
 
-    def table(self, world: Column, micro_batch: Column) -> NDArray[np.float64]:
-        """The degrees of many replicas, one row each, padded at the end to equal length with the last degree."""
+    def listed(self, world: Column, micro_batch: Column) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The degrees of many replicas, ascending, end to end in one array, and where each replica's list begins."""
         pairs, place = np.unique(world * MAX_MICRO_BATCH * 2 + micro_batch, return_inverse=True)
         lists = []
         for pair in pairs.astype(np.int64):
@@ -329,12 +329,8 @@ class ReplicaCounts:
             if key not in self._values:
                 self._values[key] = self.values(*divmod(key, MAX_MICRO_BATCH * 2))
             lists.append(self._values[key])
-        width = max(len(one) for one in lists)
-        padded = np.empty((len(lists), width))
-        for row, one in zip(padded, lists, strict=True):
-            row[: len(one)] = one
-            row[len(one) :] = one[-1]
-        return padded[place]
+        begins = np.cumsum([0, *(len(one) for one in lists[:-1])])
+        return np.concatenate(lists), begins[place]
 
     def count(self, world: NDArray[np.int64], micro_batch: NDArray[np.int64]) -> NDArray[np.int64]:
         """How many degrees there are, for arrays of worlds and micro-batches (powers of two)."""
