@@ -162,7 +162,7 @@ def test_every_row_of_the_summary_leads_to_a_section() -> None:
 
 
 def test_the_python_of_the_page_runs_as_shown() -> None:
-    """Blocks share their names, as a reader's session does."""
+    """Blocks share their names, as if typed one after the other."""
     names: dict[str, Any] = {}
     runner = doctest.DocTestRunner(verbose=False)
     found = io.StringIO()
