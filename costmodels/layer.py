@@ -14,7 +14,7 @@ from costmodels.efficiency import Efficiency
 from costmodels.elementwise import HALF, attention_bytes, dense_mlp_bytes, head_bytes, moe_bytes, score_bytes
 from costmodels.flops import FLASH_BACKWARD, attention_core_flops
 from costmodels.layout import Shard, residual_tokens, routed_tokens, tokens_per_rank
-from costmodels.matmul import linear_seconds
+from costmodels.matmul import alignment, linear_seconds
 from costmodels.recipe import Recipe
 
 HEAD_DIM_OVERHEAD = 32.0
@@ -197,7 +197,8 @@ def _attention_core(x: Setting) -> LayerSeconds:
     width = a.q_width / a.heads
     shape = (width / (width + HEAD_DIM_OVERHEAD)) / (128.0 / (128.0 + HEAD_DIM_OVERHEAD))
     fused = sequences * skipping / (d.attention_flops_per_s * e.attention_efficiency * shape)
-    plain = sequences * square / (d.attention_flops_per_s * e.gemm_efficiency * np.minimum(shape, 1.0))
+    aligned = alignment(width)
+    plain = sequences * square / (d.attention_flops_per_s * e.gemm_efficiency * np.minimum(shape, 1.0) * aligned)
     forward = np.where(flash, fused, plain)
     backward = forward * np.where(flash, FLASH_BACKWARD, 2.0)
     scores = score_bytes(a, s, x.recipe, x.seq) / (d.memory_bandwidth_bytes_per_s * e.memory_efficiency)
