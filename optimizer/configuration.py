@@ -11,7 +11,6 @@ import numpy as np
 from catalogs.catalog import Catalog
 from catalogs.errors import UsageError
 from catalogs.framework import Schedule
-
 from costmodels.breakdown import micro_batch_breakdown
 from costmodels.columns import Column
 from costmodels.layout import ALL_LAYERS, Pipe, Replicas, Shard
@@ -19,8 +18,8 @@ from costmodels.partition import peak_stages
 from costmodels.run import DAY_S
 from costmodels.stage import layers_of, recomputed_share, stage_bytes, stage_costs
 from costmodels.utilisation import hfu, mfu
-from optimizer.job import Job, OffloadChoice
-from optimizer.market import Tariff, site_of
+from optimizer.job import MAX_ACCELERATORS, Job, OffloadChoice
+from optimizer.market import Tariff, check_names, site_of
 from optimizer.physics import Physics
 
 
@@ -238,15 +237,33 @@ def layout_from_request(
     """
     if len(job.hardware) != 1:
         raise UsageError("an estimate needs exactly one accelerator; name it with --hardware")
-    catalog.find("accelerators", job.hardware[0])
+    if len(job.frameworks) > 1:
+        raise UsageError("an estimate is for one framework; name one with --framework")
+    check_names(job, catalog)
     framework = site_of(catalog.accelerators[job.hardware[0]], job, catalog).framework
+    degrees = {"tp": tp, "pp": pp, "vpp": vpp, "dp": dp, "cp": cp, "ep": ep, "etp": etp, "micro-batch": micro_batch}
+    for name, degree in degrees.items():
+        if degree < 1:
+            raise UsageError(f"--{name} must be at least 1, not {degree}")
+    if tp * pp * cp * dp > MAX_ACCELERATORS:
+        raise UsageError(f"tp·pp·cp·dp is {tp * pp * cp * dp:,} accelerators; the most is {MAX_ACCELERATORS:,}")
     if recompute not in {"none", "selective", "full"} and not _FIRST.fullmatch(recompute):
         raise UsageError(f"--recompute {recompute!r} is none of none, selective, full, first-N")
+    deepest = -(-job.model.layers // pp)
+    if _FIRST.fullmatch(recompute) and int(recompute.removeprefix("first-")) > deepest:
+        raise UsageError(f"--recompute {recompute}: a stage has at most {deepest} layers")
     if offload not in get_args(OffloadChoice):
         raise UsageError(f"--offload {offload!r} is none of {', '.join(get_args(OffloadChoice))}")
+    if schedule is not None and schedule not in get_args(Schedule):
+        raise UsageError(f"--schedule {schedule!r} is none of {', '.join(get_args(Schedule))}")
+    if pp == 1 and (vpp > 1 or schedule == "zero_bubble"):
+        wanted = f"--vpp {vpp}" if vpp > 1 else "--schedule zero_bubble"
+        raise UsageError(f"{wanted} needs pipeline stages (--pp above 1)")
+    if sequence_parallel and tp == 1:
+        raise UsageError("--sequence-parallel splits over the tensor-parallel ranks; it needs --tp above 1")
     if schedule is None:
         schedule = "interleaved" if vpp > 1 else "1f1b"
-    if schedule not in get_args(Schedule) or (schedule == "interleaved") != (vpp > 1):
+    if (schedule == "interleaved") != (vpp > 1):
         raise UsageError(
             f"--schedule {schedule} with --vpp {vpp}: interleaved needs vpp above 1, 1f1b and zero_bubble need vpp 1"
         )

@@ -16,7 +16,7 @@ from costmodels.parameters import active_params, total_params
 from costmodels.utilisation import executed_flops_per_token, hfu, mfu
 from optimizer.configuration import Configuration, Layout, configure
 from optimizer.job import Job
-from optimizer.market import site_of, tariffs
+from optimizer.market import precision_of, site_of, tariffs
 from optimizer.physics import Physics
 from optimizer.plan import SCHEMA_VERSION
 from optimizer.validity import broken_rules, explain_rule
@@ -123,7 +123,7 @@ def utilisation(
         raise UsageError(f"the recomputed share is between 0 and 1, not {recomputed_share}")
     catalog.find("accelerators", job.hardware[0])
     accelerator = catalog.accelerators[job.hardware[0]]
-    precision = "bf16" if job.precision == "auto" else job.precision
+    precision = precision_of(accelerator, job)
     dtype = PEAK_DTYPE[precision]
     peaks = {str(name): value for name, value in accelerator.peak_flops_per_s.items()}
     if dtype not in peaks:

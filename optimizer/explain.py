@@ -87,7 +87,9 @@ def _resized(best: Layout, winner: Leader, **changes: object) -> Layout | None:
     """The best layout with changes, and the data-parallel degree nearest to the same cluster size."""
     changed = replace(best, **changes)  # type: ignore[arg-type]
     world = changed.tp * changed.cp * changed.pp
-    degrees = winner.search.space.replicas.values(world, changed.micro_batch) if world <= best.accelerators else []
+    if world > best.accelerators:
+        return None
+    degrees = winner.search.space.replicas.values(world, changed.micro_batch)
     if len(degrees) == 0:
         return None
     nearest = min((int(d) for d in degrees), key=lambda d: (abs(d * world - best.accelerators), d))
@@ -96,8 +98,4 @@ def _resized(best: Layout, winner: Leader, **changes: object) -> Layout | None:
 
 def _with_replicas(layout: Layout, winner: Leader, dp: int) -> Layout:
     micro_batches = winner.search.space.replicas.micro_batches_of(dp, layout.micro_batch)
-    return replace(
-        layout, dp=dp, micro_batches=micro_batches, global_batch=micro_batches * layout.micro_batch * dp
-    )
-
-
+    return replace(layout, dp=dp, micro_batches=micro_batches, global_batch=micro_batches * layout.micro_batch * dp)

@@ -14,6 +14,12 @@ from catalogs.profile import Precision
 RecomputeChoice = Literal["none", "selective", "full", "partial"]
 OffloadChoice = Literal["none", "optimizer", "activations"]
 
+MAX_ACCELERATORS = 2**20
+"""Largest cluster that can be asked for."""
+
+MAX_TOKENS = 1e18
+"""Most training tokens, and tokens in one step, that can be asked for."""
+
 DEFAULT_TENURES: tuple[Tenure, ...] = ("on_demand", "reserved_1y", "reserved_3y", "capacity_block", "purchase")
 """Every tenure but spot, whose interruptions a stated goodput does not cover."""
 
@@ -67,8 +73,11 @@ class Job:
             value = getattr(self, name)
             if not value > 0:
                 raise UsageError(f"{name} must be above zero, not {value!r}")
-        if not math.isfinite(self.tokens):
-            raise UsageError("tokens must be a finite number")
+        for name, value in (("tokens", self.tokens), ("tokens of one step", self.seq * self.global_batch)):
+            if not value <= MAX_TOKENS:
+                raise UsageError(f"{name} must be at most {MAX_TOKENS:.0e}, not {float(value):.3g}")
+        if self.max_accelerators > MAX_ACCELERATORS:
+            raise UsageError(f"max_accelerators must be at most {MAX_ACCELERATORS:,}, not {self.max_accelerators:,}")
         if self.goodput is not None and not 0 < self.goodput <= 1:
             raise UsageError(f"goodput is a share of time between 0 and 1, not {self.goodput!r}")
         if not 0 <= self.batch_tolerance <= 0.5:

@@ -53,12 +53,17 @@ class Leader:
 
 
 class Leaders:
-    """At most ``keep`` leaders of different structure."""
+    """At most ``keep`` leaders of different structure.
 
-    def __init__(self, keep: int) -> None:
+    Attributes:
+        keep: how many.
+        threshold: the score above which no candidate can become a leader: the job's own limit at first.
+    """
+
+    def __init__(self, keep: int, limit: float = float("inf")) -> None:
         self.keep = keep
         self._best: dict[tuple[object, ...], Leader] = {}
-        self.threshold = float("inf")
+        self.threshold = limit
 
     def add(self, leader: Leader) -> None:
         """Consider a candidate."""

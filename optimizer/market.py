@@ -6,21 +6,25 @@ only in price share one site, so that seconds and bytes are computed once for al
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from catalogs.accelerator import Accelerator
-from catalogs.catalog import Catalog, unknown_name
-from catalogs.errors import UnknownNameError, UnsupportedError, UsageError
+from catalogs.catalog import Catalog
+from catalogs.errors import UnknownNameError, UnsupportedError
 from catalogs.fabric import Fabric
 from catalogs.framework import Framework
 from catalogs.inheritance import resolve_profile
+from catalogs.naming import unknown_name
 from catalogs.offer import Offer, Tenure
 from catalogs.profile import Precision, Profile
 from catalogs.server import Server
 from costmodels.bill import energy_usd, purchase_usd, rent_usd, whole_servers
 from costmodels.columns import Column
+from costmodels.device import Device
+from costmodels.recipe import MOMENT_BYTES, Recipe
 from optimizer.job import Job
 
 YEAR_S = 365.0 * 86400.0
@@ -33,6 +37,9 @@ COMMITMENT_S: dict[Tenure, float] = {
     "reserved_3y": 3 * YEAR_S,
 }
 """Shortest time a rent is charged for."""
+
+MAX_TOLD = 6
+"""Most refusals that one error message lists."""
 
 USUAL_FRAMEWORK: dict[str, str] = {
     "nvidia": "megatron-lm",
@@ -109,32 +116,65 @@ def sites(job: Job, catalog: Catalog) -> tuple[list[Site], list[Refusal]]:
     """The sites on which a job may run, with their offers, and what was refused with the reason.
 
     Raises:
-        UnknownNameError: the job names hardware, a framework or an offer that no catalog holds.
-        UnsupportedError: the framework does not run on any named hardware.
+        UnknownNameError: the job names something that no catalog holds.
+        UnsupportedError: nothing that was named works together.
     """
-    for name in job.hardware:
-        catalog.find("accelerators", name)
-    for name in job.offers:
-        if name not in catalog.offers:
-            raise UnknownNameError(unknown_name("offer", name, catalog.offers))
-    for name in job.frameworks:
-        catalog.find("frameworks", name)
+    check_names(job, catalog)
     found: list[Site] = []
     refused: list[Refusal] = []
     for name in job.hardware or tuple(catalog.accelerators):
         accelerator = catalog.accelerators[name]
         offers = [o for o in catalog.offers.values() if o.accelerator == name and _wanted(o, job)]
         if not offers:
-            refused.append(Refusal(name, f"no {' or '.join(job.tenures)} offer in the catalog"))
+            refused.append(Refusal(name, _no_offer(name, job, catalog)))
             continue
         for framework in job.frameworks or (usual_framework(accelerator),):
             try:
                 found.extend(_sites_of(accelerator, offers, framework, job, catalog))
             except UnsupportedError as error:
                 refused.append(Refusal(name, str(error)))
-    if not found and job.hardware:
-        raise UsageError("; ".join(f"{r.what}: {r.reason}" for r in refused))
+    if not found:
+        # Without named hardware, an accelerator that nobody offers is no news.
+        told = [
+            r for r in refused if job.hardware or any(_wanted(o, job) for o in _offers_of(r.what, catalog))
+        ] or refused
+        more = f"; and {len(told) - MAX_TOLD} more" if len(told) > MAX_TOLD else ""
+        raise UnsupportedError("; ".join(f"{r.what}: {r.reason}" for r in told[:MAX_TOLD]) + more)
     return found, refused
+
+
+def check_names(job: Job, catalog: Catalog) -> None:
+    """Check every name in a job against the catalog.
+
+    Raises:
+        UnknownNameError: a name is unknown; the message has the nearest known ones.
+    """
+    for name in job.hardware:
+        catalog.find("accelerators", name)
+    for name in job.frameworks:
+        catalog.find("frameworks", name)
+    for name in job.offers:
+        catalog.find("offers", name)
+    if job.optimizer not in MOMENT_BYTES:
+        raise UnknownNameError(unknown_name("optimizer", job.optimizer, MOMENT_BYTES))
+
+
+def _offers_of(accelerator: str, catalog: Catalog) -> list[Offer]:
+    return [o for o in catalog.offers.values() if o.accelerator == accelerator]
+
+
+def _no_offer(accelerator: str, job: Job, catalog: Catalog) -> str:
+    """Why no offer of an accelerator is considered, and what would help."""
+    known = sorted({o.tenure for o in _offers_of(accelerator, catalog)})
+    if not known:
+        return "no offer in the catalog; add one under offers/ of a directory given with --catalog"
+    if job.offers:
+        return "none of the named offers is for it"
+    return f"not offered {' or '.join(_words(job.tenures))} in the catalog, only {', '.join(_words(known))}"
+
+
+def _words(tenures: Iterable[Tenure]) -> list[str]:
+    return [tenure.replace("_", " ") for tenure in tenures]
 
 
 def usual_framework(accelerator: Accelerator) -> str:
@@ -146,8 +186,10 @@ def site_of(accelerator: Accelerator, job: Job, catalog: Catalog) -> Site:
     """The site of an accelerator in its usual server, offers or not (for estimates of a given configuration).
 
     Raises:
+        UnknownNameError: the job names something that no catalog holds.
         UnsupportedError: the framework does not run on the accelerator, or its server has no network.
     """
+    check_names(job, catalog)
     framework = job.frameworks[0] if job.frameworks else usual_framework(accelerator)
     offers = [o for o in catalog.offers.values() if o.accelerator == accelerator.name and _wanted(o, job)]
     usable = [s for s in _sites_of(accelerator, offers, framework, job, catalog) if s.multi_server] if offers else []
@@ -164,9 +206,7 @@ def _wanted(offer: Offer, job: Job) -> bool:
     return offer.name in job.offers if job.offers else offer.tenure in job.tenures
 
 
-def _sites_of(
-    accelerator: Accelerator, offers: list[Offer], framework: str, job: Job, catalog: Catalog
-) -> list[Site]:
+def _sites_of(accelerator: Accelerator, offers: list[Offer], framework: str, job: Job, catalog: Catalog) -> list[Site]:
     """Offers of one accelerator grouped by what the physics depends on."""
     usual = catalog.server_of(accelerator.name)
     groups: dict[tuple[str, int, float, bool], list[Price]] = {}
@@ -177,7 +217,9 @@ def _sites_of(
             server = usual
         multi_server = offer.training_grade is not False
         # Cards sold one by one, but with a network between servers, come in whole servers.
-        size = max(offer.accelerators_per_server, server.accelerators) if multi_server else offer.accelerators_per_server
+        size = (
+            max(offer.accelerators_per_server, server.accelerators) if multi_server else offer.accelerators_per_server
+        )
         network = offer.scale_out_bytes_per_s_per_accelerator or _network(server, usual)
         key = (server.fabric or usual.fabric or "", size, network, multi_server)
         groups.setdefault(key, []).append(Price(offer, _usd(offer, catalog)))
@@ -208,7 +250,7 @@ def _site(
     job: Job,
     catalog: Catalog,
 ) -> Site:
-    precision = _precision(accelerator, job)
+    precision = precision_of(accelerator, job)
     framework = _framework(accelerator, framework_name, catalog)
     profile, note = resolve_profile(catalog, accelerator, framework.name, precision)
     usual = catalog.server_of(accelerator.name)
@@ -220,7 +262,7 @@ def _site(
             f"{accelerator.name}: network between servers not stated by {', '.join(sorted(silent))}; "
             f"assumed {network * 8 / 1e9:.0f} Gbit/s per accelerator, as in {usual.title or usual.name}"
         )
-    return Site(
+    site = Site(
         accelerator=accelerator,
         server=usual,
         fabric=catalog.fabrics[fabric],
@@ -234,9 +276,14 @@ def _site(
         prices=tuple(prices),
         notes=tuple(notes),
     )
+    # Both say so when the accelerator lacks the precision, or the framework the optimizer.
+    Device.of(accelerator, usual, site.fabric, precision, network)
+    Recipe.of(framework, precision, job.optimizer)
+    return site
 
 
-def _precision(accelerator: Accelerator, job: Job) -> Precision:
+def precision_of(accelerator: Accelerator, job: Job) -> Precision:
+    """The precision that a job trains in on an accelerator."""
     if job.precision != "auto":
         return job.precision
     return "bf16" if "bf16" in accelerator.peak_flops_per_s else "fp16"
@@ -248,7 +295,8 @@ def _framework(accelerator: Accelerator, name: str, catalog: Catalog) -> Framewo
     framework = catalog.frameworks[name]
     if accelerator.vendor not in framework.vendors:
         raise UnsupportedError(
-            f"{framework.name} does not run on {accelerator.vendor} accelerators, only on {', '.join(framework.vendors)}"
+            f"{framework.name} does not run on {accelerator.vendor} accelerators, only on "
+            f"{', '.join(framework.vendors)}"
         )
     return framework
 

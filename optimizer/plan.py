@@ -95,7 +95,7 @@ def plan(
         leaders.extend(ranked)
         certificate = certificate.merge(part)
     if not leaders:
-        raise InfeasibleError(_why_nothing(job, found, refused, catalog))
+        raise InfeasibleError(_why_nothing(job, found, catalog))
     leaders.sort(key=lambda one: one.order)
     winner = leaders[0]
     chosen = _alternatives(leaders, top, named=bool(job.hardware))
@@ -103,7 +103,7 @@ def plan(
     others = tuple(_configuration(one) for one in chosen)
     rejected = (
         *losing_neighbours(job, winner, best),
-        *_losing_hardware(best, leaders, certificate, found),
+        *_losing_hardware(job, best, leaders, certificate, found),
         *refused,
     )
     return Plan(job, best, others, rejected, certificate, _assumptions(job, winner, others, found, catalog))
@@ -138,7 +138,7 @@ def _alternatives(leaders: list[Leader], top: int, *, named: bool) -> list[Leade
 
 
 def _losing_hardware(
-    best: Configuration, leaders: list[Leader], certificate: Certificate, found: list[Site]
+    job: Job, best: Configuration, leaders: list[Leader], certificate: Certificate, found: list[Site]
 ) -> list[Refusal]:
     """Why each other accelerator is not the answer."""
     refusals = []
@@ -154,12 +154,12 @@ def _losing_hardware(
             reason = f"its best plan costs {_money(other.cost_usd)}, {_more(other.cost_usd, best_cost)} than the best"
         else:
             floor = certificate.floors.get(name, math.inf)
-            if floor > best_cost:
+            if math.isfinite(floor) and floor > best_cost:
                 reason = f"cannot cost less than {_money(floor)}, {_more(floor, best_cost)} than the best"
             elif math.isfinite(floor):
                 reason = "no plan within the constraints is cheaper than the last alternative"
             else:
-                reason = "no layout in its space"
+                reason = f"no layout of its space meets the deadline with at most {job.max_accelerators} accelerators"
         refusals.append((name, reason, certificate.floors.get(name, math.inf)))
     refusals.sort(key=lambda one: (one[2], one[0]))
     return [Refusal(name, reason) for name, reason, _ in refusals]
@@ -171,17 +171,35 @@ def _more(cost: float, than: float) -> str:
 
 
 def _money(usd: float) -> str:
-    return f"${usd / 1e6:,.2f}M" if usd >= 1e6 else f"${usd:,.0f}"
+    if usd >= 1e12:
+        return f"${usd:.3g}"
+    if usd >= 1e6:
+        return f"${usd / 1e6:,.2f}M"
+    return f"${usd:,.0f}" if usd >= 10 else f"${usd:.2f}"
+
+
+def duration(seconds: float) -> str:
+    """A wall-clock time for people.
+
+    >>> duration(90 * DAY_S), duration(41.27 * DAY_S), duration(90.0), duration(9000.0)
+    ('90 days', '41.3 days', '90 s', '2.5 h')
+    """
+    if seconds >= 1e7 * DAY_S:
+        return f"{seconds / DAY_S:.3g} days"
+    for scale, unit in ((DAY_S, "days"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= 2 * scale:
+            return (
+                f"{round(seconds / scale, 1):g} {unit}" if seconds < 1e5 * scale else f"{seconds / scale:,.0f} {unit}"
+            )
+    return f"{seconds:.3g} s"
 
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _why_nothing(job: Job, found: list[Site], refused: list[Refusal], catalog: Catalog) -> str:
+def _why_nothing(job: Job, found: list[Site], catalog: Catalog) -> str:
     """What comes nearest to a job that no plan meets: one constraint relaxed at a time."""
-    if not found:
-        return "no plan: " + ("; ".join(f"{r.what}: {r.reason}" for r in refused) or "no offers at all")
     if math.isfinite(job.budget_usd):
         cheapest, _ = search(replace(job, budget_usd=math.inf), found, catalog, keep=1)
         if cheapest:
@@ -196,8 +214,8 @@ def _why_nothing(job: Job, found: list[Site], refused: list[Refusal], catalog: C
         if one.accelerators >= 0.9 * job.max_accelerators:
             needs = f"; the limit of {job.max_accelerators} accelerators binds, raise it with --max-accelerators"
         return (
-            f"no plan: the fastest feasible finishes in {one.wall_s / DAY_S:.1f} days and needs "
-            f"{_describe(one)}, the deadline is {job.deadline_s / DAY_S:g} days{needs}"
+            f"no plan: the fastest feasible finishes in {duration(one.wall_s)} and needs "
+            f"{_describe(one)}, the deadline is {duration(job.deadline_s)}{needs}"
         )
     names = ", ".join(dict.fromkeys(site.accelerator.name for site in found))
     return (
@@ -217,6 +235,8 @@ def _assumptions(
     """Everything the figures rest on, in words."""
     used = {winner.search.site.accelerator.name, *(one.hardware for one in others)}
     said = list(job.assumptions)
+    if not math.isfinite(job.deadline_s):
+        said.append("no deadline: the cheapest plan, however long it takes")
     goodput = catalog.assumptions["goodput"]
     if job.goodput is None:
         said.append(f"goodput {goodput.value:.0%} ({goodput.sources['*']}): the rest is failures and checkpoints")

@@ -14,7 +14,7 @@ from catalogs.resolve import resolve_model
 from optimizer.job import DEFAULT_TENURES, Job
 
 DEFAULT_SEQ = 4096
-MAX_ACCELERATORS = 16384
+DEFAULT_MAX_ACCELERATORS = 16384
 BATCH_TOLERANCE = 0.05
 
 TENURE_WORDS: dict[str, tuple[Tenure, ...]] = {
@@ -49,9 +49,13 @@ def read_job(
         catalog: where names are looked up.
         model: a catalog name, the path of a config file, or a bare size such as ``70B``.
         tokens: training tokens.
-        deadline_s, hardware, budget_usd, max_accelerators: constraints; None or empty for none.
+        deadline_s: latest end; None for none.
+        hardware: accelerator names; empty for all.
+        budget_usd: most to spend; None for no limit.
+        max_accelerators: largest cluster; None for the default.
         seq: sequence length; the model's own if not given.
-        global_batch: sequences per step, exactly; or ``global_batch_tokens``, about; else the model's own recipe.
+        global_batch: sequences per step, exactly.
+        global_batch_tokens: tokens per step, about; if neither is given, the model's own recipe.
         precision: training precision; by default bf16, fp16 where the accelerator has no bf16.
         frameworks: framework names; the usual one of each vendor if empty.
         offers: offer names, or words of :data:`TENURE_WORDS`.
@@ -74,24 +78,33 @@ def read_job(
     if global_batch is not None:
         tolerance = 0.0
     else:
-        batch_tokens: float = global_batch_tokens or record.batch_tokens or catalog.assumption("batch-tokens")
-        if global_batch_tokens is None:
+        if global_batch_tokens is not None:
+            batch_tokens = float(global_batch_tokens)
+        else:
+            batch_tokens = record.batch_tokens or catalog.assumption("batch-tokens")
             origin = f"as {record.name} was trained" if record.batch_tokens else "the catalog's assumption"
             said.append(f"global batch about {batch_tokens / 1e6:.3g}M tokens, {origin}")
+        if not batch_tokens > 0 or not seq > 0:
+            raise UsageError("--global-batch-tokens and --seq must be above zero")
         global_batch = max(round(batch_tokens / seq), 1)
+    if tokens < global_batch * seq:
+        raise UsageError(
+            f"{tokens:.6g} tokens are less than one step of {global_batch:.6g} sequences of {seq:.6g} tokens; "
+            "train on more, or lower --global-batch"
+        )
     tenures, names = _offers(offers)
     return Job(
         model=record,
         tokens=tokens,
         deadline_s=math.inf if deadline_s is None else deadline_s,
-        hardware=tuple(hardware),
+        hardware=tuple(dict.fromkeys(hardware)),
         budget_usd=math.inf if budget_usd is None else budget_usd,
-        max_accelerators=max_accelerators or MAX_ACCELERATORS,
+        max_accelerators=DEFAULT_MAX_ACCELERATORS if max_accelerators is None else max_accelerators,
         seq=seq,
         global_batch=global_batch,
         batch_tolerance=tolerance,
         precision=precision or "auto",
-        frameworks=tuple(frameworks),
+        frameworks=tuple(dict.fromkeys(frameworks)),
         optimizer=optimizer,
         tenures=tenures,
         offers=names,

@@ -18,10 +18,10 @@ from catalogs.catalog import Catalog
 from costmodels.columns import Column
 from costmodels.layout import Pipe, Replicas, Shard
 from costmodels.partition import peak_stages
-from costmodels.stage import Layers, StageBytes, StageCosts, layers_of, stage_bytes, stage_costs, stage_seconds
+from costmodels.stage import StageBytes, StageCosts, layers_of, stage_bytes, stage_costs, stage_seconds
 from optimizer.job import Job
 from optimizer.leaders import Leader, Leaders
-from optimizer.market import Site, Tariff, tariffs
+from optimizer.market import Site, tariffs
 from optimizer.physics import Physics
 from optimizer.space import Space, Spaces
 
@@ -113,7 +113,9 @@ class SiteSearch:
             chunk = order[start : start + per_chunk]
             keep = self._worth(floors[chunk], leaders)
             dropped = chunk[~keep]
-            certificate.prune("shard bound", self.space.shard_rows[dropped].sum(), np.min(floors[dropped], initial=np.inf))
+            certificate.prune(
+                "shard bound", self.space.shard_rows[dropped].sum(), np.min(floors[dropped], initial=np.inf)
+            )
             if keep.any():
                 self._search_shards(chunk[keep], leaders, certificate)
 
@@ -121,7 +123,7 @@ class SiteSearch:
         """Which limits do not rule out a place among the leaders."""
         if not self.prune_by_bound:
             return np.ones(floors.shape, dtype=bool)
-        return floors <= leaders.threshold
+        return (floors <= leaders.threshold) & np.isfinite(floors)
 
     def _shard_accelerator_seconds(self) -> Column:
         """Accelerator-seconds of the whole run below which no layout with a shard can stay."""
@@ -136,7 +138,9 @@ class SiteSearch:
         if self.objective == "time":
             return accelerator_s / min(self.job.max_accelerators, self.site.max_accelerators)
         floors = [t.floor(accelerator_s, self.job.deadline_s) for t in self.tariffs]
-        return np.minimum.reduce(floors) if floors else np.full(accelerator_s.shape, np.inf)
+        cheapest = np.minimum.reduce(floors) if floors else np.full(accelerator_s.shape, np.inf)
+        # What misses the deadline on every accelerator there may be has no cost at all (the factor: rounding).
+        return np.where(accelerator_s / self.space.replicas.limit > self.job.deadline_s * (1 + 1e-9), np.inf, cheapest)
 
     def _search_shards(self, chosen: NDArray[np.intp], leaders: Leaders, certificate: Certificate) -> None:
         """Expand shards into stage rows, drop those whose limit is too high, and evaluate the rest best first."""
@@ -295,7 +299,9 @@ class SiteSearch:
         """Give the leaders the best row of every stage row and tariff."""
         valid = valid & (wall_s <= self.job.deadline_s)
         for tariff in self.tariffs:
-            cost = np.where(valid & (accelerators <= tariff.max_accelerators), tariff.total(accelerators, wall_s), np.inf)
+            cost = np.where(
+                valid & (accelerators <= tariff.max_accelerators), tariff.total(accelerators, wall_s), np.inf
+            )
             cost = np.where(cost <= self.job.budget_usd, cost, np.inf)
             score = cost if self.objective == "cost" else np.where(np.isfinite(cost), wall_s, np.inf)
             best = np.argmin(score, axis=1)
@@ -420,7 +426,7 @@ def search(
         progress: called with rows accounted for and rows in the space, after every site.
     """
     certificate = Certificate()
-    leaders = Leaders(keep)
+    leaders = Leaders(keep, job.budget_usd if objective == "cost" else job.deadline_s)
     spaces = Spaces(job)
     searches = [SiteSearch(job, site, catalog, objective, spaces, prune=prune) for site in found]
     for one in searches:
@@ -442,4 +448,3 @@ def search(
         if progress is not None:
             progress(done, certificate.space)
     return leaders.ranked(), certificate
-

@@ -32,7 +32,7 @@ RULES: dict[str, str] = {
     "context-slices": f"cp is a power of two that leaves at least {MIN_CONTEXT_TOKENS} tokens per rank",
     "expert-divides": "ep divides the experts; experts are not split further (etp = 1)",
     "micro-batch-power": f"micro-batches are powers of two up to {MAX_MICRO_BATCH}",
-    "stages-hold-layers": f"at most {MAX_PIPELINE} stages; only the first and last chunk may be short",
+    "stages-hold-layers": f"at most {MAX_PIPELINE} stages, none empty; only the first and last chunk may be short",
     "whole-servers": "clusters use whole servers, or part of a single one",
     "batch-divides": "the global batch divides over replicas and micro-batches within the stated tolerance",
     "interleaved-multiple": "interleaved schedules need micro-batches in multiples of the stages",
@@ -267,9 +267,10 @@ def _pipes(a: Architecture, site: Site, limit: int) -> Pipe:
             cuts.extend((pp, v, 0) for v in range(2, layers // pp + 1))
     grid = np.array(cuts, dtype=np.float64)
     pipe = Pipe(pp=grid[:, 0], vpp=grid[:, 1], zero_bubble=grid[:, 2])
-    keep = can_partition(a, pipe, np.asarray(float(f.uneven_pipeline)))
+    possible = can_partition(a, pipe, np.asarray(float(f.uneven_pipeline))) > 0
     # Chunks that hold no fewer layers than with one chunk less are the same cut with empty turns.
-    keep &= chunk_layers(a, pipe) * pipe.pp * pipe.vpp - a.layers < pipe.pp * pipe.vpp
+    fuller = chunk_layers(a, pipe) * pipe.pp * pipe.vpp - a.layers < pipe.pp * pipe.vpp
+    keep = np.asarray(possible & fuller)
     return pipe.map(lambda column: column[keep])
 
 
@@ -288,11 +289,13 @@ class ReplicaCounts:
 
     def __init__(self, global_batch: int, tolerance: float, server: int, limit: int) -> None:
         self.global_batch, self.tolerance, self.server, self.limit = global_batch, tolerance, server, limit
+        # No more replicas than sequences, however many accelerators there may be.
+        self._most = min(limit, math.floor(global_batch * (1 + tolerance)))
         self._divides: dict[int, NDArray[np.bool_]] = {}
         shared = divisors(server)
         self._step_index = np.zeros(server + 1, dtype=np.int64)
         self._step_index[shared] = np.arange(len(shared))
-        index = np.arange(limit + 1)
+        index = np.arange(self._most + 1)
         self._cumulative = np.array(
             [
                 [np.cumsum(self._batch_divides(b) & (index % (server // common) == 0)) for common in shared]
@@ -311,7 +314,7 @@ class ReplicaCounts:
 
     def values(self, world: int, micro_batch: int) -> NDArray[np.float64]:
         """The degrees for replicas of ``world`` ranks."""
-        most = self.limit // world
+        most = min(self.limit // world, self._most)
         divides = self._batch_divides(micro_batch)[: most + 1]
         step = self.server // math.gcd(world, self.server)
         whole = np.zeros(most + 1, dtype=bool)
@@ -334,17 +337,18 @@ class ReplicaCounts:
 
     def count(self, world: NDArray[np.int64], micro_batch: NDArray[np.int64]) -> NDArray[np.int64]:
         """How many degrees there are, for arrays of worlds and micro-batches (powers of two)."""
-        most = self.limit // world
+        most = np.minimum(self.limit // world, self._most)
         row = np.round(np.log2(micro_batch)).astype(np.int64)
         step = self._step_index[np.gcd(world, self.server)]
         every = self._step_index[self.server]
         partial = np.minimum((self.server - 1) // world, most)
         # Clusters smaller than one server are never a multiple of it, so nothing is counted twice.
-        return self._cumulative[row, step, most] + self._cumulative[row, every, partial]
+        counts: NDArray[np.int64] = self._cumulative[row, step, most] + self._cumulative[row, every, partial]
+        return counts
 
     def _batch_divides(self, micro_batch: int) -> NDArray[np.bool_]:
         if micro_batch not in self._divides:
-            dp = np.arange(self.limit + 1, dtype=np.float64)
+            dp = np.arange(self._most + 1, dtype=np.float64)
             with np.errstate(divide="ignore", invalid="ignore"):
                 used = self.micro_batches(dp, np.asarray(float(micro_batch))) * dp * micro_batch
             divides = np.abs(used - self.global_batch) <= self.tolerance * self.global_batch

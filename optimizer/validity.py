@@ -8,7 +8,7 @@ from costmodels.partition import can_partition
 from optimizer.configuration import Layout
 from optimizer.job import Job
 from optimizer.physics import Physics
-from optimizer.space import MAX_TENSOR_PARALLEL, RULES
+from optimizer.space import MAX_PIPELINE, MAX_TENSOR_PARALLEL, RULES
 
 
 def broken_rules(layout: Layout, physics: Physics, job: Job) -> list[str]:
@@ -25,13 +25,18 @@ def broken_rules(layout: Layout, physics: Physics, job: Job) -> list[str]:
             broken.append(name)
 
     rule("tensor-divides-heads", heads % layout.tp == 0 and int(a.ffn) % layout.tp == 0)
+    rule("tensor-divides-heads", int(a.shared_ffn) % layout.tp == 0)
     rule("tensor-divides-heads", layout.tp <= MAX_TENSOR_PARALLEL)
     rule("tensor-matches-kv-heads", kv_heads % layout.tp == 0 or layout.tp % kv_heads == 0)
-    rule("expert-divides", layout.ep == 1 if experts == 0 else experts % layout.ep == 0)
+    if experts:
+        rule("expert-divides", experts % layout.ep == 0 and int(a.moe_ffn) % layout.etp == 0)
+    else:
+        rule("expert-divides", layout.ep == 1 and layout.etp == 1)
     rule("experts-within-ranks", (layout.tp * layout.cp * layout.dp) % (layout.ep * layout.etp) == 0)
     rule("context-slices", layout.cp == 1 or job.seq % (2 * layout.cp) == 0)
     uneven = np.asarray(float(f.uneven_pipeline))
-    rule("stages-hold-layers", layout.pp <= int(a.layers) and bool(can_partition(a, layout.pipe, uneven)))
+    rule("stages-hold-layers", layout.pp <= MAX_PIPELINE and layout.pp * layout.vpp <= int(a.layers))
+    rule("stages-hold-layers", bool(can_partition(a, layout.pipe, uneven)))
     rule("interleaved-multiple", layout.vpp == 1 or layout.micro_batches % layout.pp == 0)
     rule("zero-with-pipeline", layout.zero < 2 or layout.pp == 1 or f.zero3_with_pipeline)
     rule("selective-needs-scores", layout.recompute != "selective" or not f.flash_attention)

@@ -21,6 +21,7 @@ from optimizer.cli.options import (
     Tokens,
 )
 
+
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
     app.command("estimate")(estimate)

@@ -9,6 +9,12 @@ import typer
 from optimizer.cli.options import CatalogDirs, Hardware, Json, Model, Precision, Seq
 
 
+def _rate(text: str) -> float:
+    from catalogs.quantity import COUNT_UNITS, parse_positive
+
+    return parse_positive(text, COUNT_UNITS, "the measured throughput")
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
     app.command("mfu")(mfu)
@@ -18,10 +24,22 @@ def mfu(
     model: Model,
     hardware: Hardware,
     tokens_per_s: Annotated[
-        float | None, typer.Option("--tokens-per-s", help="Measured tokens per second of the whole cluster.")
+        float | None,
+        typer.Option(
+            "--tokens-per-s",
+            parser=_rate,
+            metavar="COUNT",
+            help="Measured tokens per second of the whole cluster: 2.9e6, 2.9M.",
+        ),
     ] = None,
     tokens_per_s_per_accel: Annotated[
-        float | None, typer.Option("--tokens-per-s-per-accel", help="Measured tokens per second and accelerator.")
+        float | None,
+        typer.Option(
+            "--tokens-per-s-per-accel",
+            parser=_rate,
+            metavar="COUNT",
+            help="Measured tokens per second and accelerator: 330, 1.2k.",
+        ),
     ] = None,
     accelerators: Annotated[
         int | None, typer.Option("--accelerators", min=1, help="Cluster size, with --tokens-per-s.")
@@ -29,7 +47,9 @@ def mfu(
     recomputed_share: Annotated[
         float, typer.Option("--recomputed-share", help="Share of layers fully recomputed, 0 to 1 (for HFU).")
     ] = 0.0,
-    selective: Annotated[bool, typer.Option("--selective", help="The attention core was recomputed (for HFU).")] = False,
+    selective: Annotated[
+        bool, typer.Option("--selective", help="The attention core was recomputed (for HFU).")
+    ] = False,
     seq: Seq = None,
     precision: Precision = None,
     catalog: CatalogDirs = None,
@@ -51,6 +71,8 @@ def mfu(
 
     if (tokens_per_s is None) == (tokens_per_s_per_accel is None):
         raise UsageError("give --tokens-per-s with --accelerators, or --tokens-per-s-per-accel")
+    if tokens_per_s is None and accelerators is not None:
+        raise UsageError("--accelerators goes with --tokens-per-s, the throughput of the whole cluster")
     if tokens_per_s is not None:
         if accelerators is None:
             raise UsageError("--tokens-per-s needs --accelerators, the number it was measured on")
@@ -61,7 +83,7 @@ def mfu(
     job = read_job(
         opened,
         model,
-        1.0,
+        1e12,  # any: utilisation does not depend on it
         hardware=hardware or (),
         seq=seq,
         precision=precision,  # type: ignore[arg-type]  # its parser has checked it
@@ -79,5 +101,8 @@ def mfu(
     )
     print_line(
         f"Training: {found.model_flops_per_token / 1e9:,.2f} GFLOP per token "
-        f"({found.executed_flops_per_token / 1e9:,.2f} executed; 6·N rule: {found.six_n_flops_per_token / 1e9:,.2f} with {found.active_params / 1e9:,.2f}B active parameters)"
+        f"({found.executed_flops_per_token / 1e9:,.2f} executed; 6·N rule: {found.six_n_flops_per_token / 1e9:,.2f} "
+        f"with {found.active_params / 1e9:,.2f}B active parameters)"
     )
+    if found.mfu > 1:
+        print_line("More than the dense peak is impossible: check the throughput, whose it is, and the precision.")

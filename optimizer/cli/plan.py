@@ -48,7 +48,9 @@ def plan(
     goodput: Goodput = None,
     offers: Offers = None,
     top: Top = 5,
-    why: Annotated[bool, typer.Option("--why", help="Also print the rules that shape the search space.")] = False,
+    why: Annotated[
+        bool, typer.Option("--why", help="Print every reason, and the rules that shape the search space.")
+    ] = False,
     catalog: CatalogDirs = None,
     json: Json = False,
 ) -> None:

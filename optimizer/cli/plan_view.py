@@ -12,6 +12,9 @@ from optimizer.space import RULES
 
 GIB = 2.0**30
 
+MAX_REASONS = 16
+"""Refusals shown without ``--why``."""
+
 
 def show_plan(plan: Plan, *, why: bool) -> None:
     """Print the plan: the answer first, then its parts, the runners-up, the reasons, the proof."""
@@ -35,10 +38,14 @@ def show_plan(plan: Plan, *, why: bool) -> None:
             ]
             for rank, one in enumerate((best, *plan.alternatives), start=1)
         ],
-        title="Runners-up",
+        title="The plan and its runners-up",
         right="# accel. days cost MFU",
     )
-    print_table(["what", "why it loses"], [[r.what, r.reason] for r in plan.rejected[:16]], title="Why not")
+    told = plan.rejected if why else plan.rejected[:MAX_REASONS]
+    print_table(["what", "why it loses"], [[r.what, r.reason] for r in told], title="Why not")
+    if len(told) < len(plan.rejected):
+        print_line(f"{len(plan.rejected) - len(told)} more with --why")
+        print_line()
     proof = plan.certificate
     pruned = ", ".join(f"{rows:,} by {rule}" for rule, rows in proof.pruned.items())
     print_line(
