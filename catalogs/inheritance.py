@@ -96,13 +96,13 @@ def resolve_profile(
     steps: list[tuple[set[str], bool | None, tuple[Precision, ...], str]] = []
     ladder = (((precision,), ""), (SAME_WIDTH[precision], "other precision"), (others, "other precision"))
     for precisions, added in ladder:
-        for accelerators, same, reason in (
+        for among, exact, difference in (
             (own, True, ""),
             (own, False, "other framework of its family"),
             (relatives, True, "other accelerator of its family"),
             (relatives, False, "other accelerator and framework of their families"),
         ):
-            steps.append((accelerators, same, precisions, ", ".join(filter(None, (reason, added)))))
+            steps.append((among, exact, precisions, ", ".join(filter(None, (difference, added)))))
     everything = (precision, *SAME_WIDTH[precision], *others)
     steps += [
         (own, None, everything, "other kind of framework"),

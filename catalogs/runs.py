@@ -118,9 +118,8 @@ class Run(BaseModel):
         """Seconds per step: as given, or the tokens of a step over the measured tokens per second."""
         if self.step_s is not None:
             return self.step_s
-        if None in (self.tokens_per_s_per_accel, self.gbs, self.seq, self.n_accel):
+        if not (self.tokens_per_s_per_accel and self.gbs and self.seq and self.n_accel):
             return None
-        assert self.tokens_per_s_per_accel and self.gbs and self.seq and self.n_accel
         return self.gbs * self.seq / (self.tokens_per_s_per_accel * self.n_accel)
 
     @property
@@ -145,8 +144,9 @@ def read_runs(path: Path | str) -> list[Run]:
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"]) or "row"
+            name, found = cells.get("id", "?"), first["input"]
             raise DataFileError(
-                f"{path}:{line}: run {cells.get('id', '?')!r}: column {field}: {first['msg']} (found {first['input']!r})"
+                f"{path}:{line}: run {name!r}: column {field}: {first['msg']} (found {found!r})"
             ) from None
         if run.id in seen:
             raise DataFileError(f"{path}:{line}: run id {run.id!r} is already on line {seen[run.id]}; make it unique")

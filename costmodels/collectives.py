@@ -40,9 +40,11 @@ def group_bandwidth(size: Column, stride: Column, device: Device, up: Column, ou
     and of the network interfaces of its members in one server, which it uses together (one ring per interface).
 
     Args:
-        size, stride: members and the distance between neighbouring ranks.
+        size: members.
+        stride: distance between neighbouring ranks.
         device: the hardware.
-        up, out: achieved shares of nominal scale-up and scale-out bandwidth.
+        up: achieved share of nominal scale-up bandwidth.
+        out: achieved share of nominal scale-out bandwidth.
     """
     members = members_per_domain(size, stride, device)
     inside = scale_up_bandwidth(members, device, up)
@@ -53,7 +55,9 @@ def group_bandwidth(size: Column, stride: Column, device: Device, up: Column, ou
 
 def group_latency_s(size: Column, stride: Column, device: Device) -> Column:
     """Latency of one collective: one message per level of a binary tree over the members."""
-    hop = np.where(size <= members_per_domain(size, stride, device), device.scale_up_latency_s, device.scale_out_latency_s)
+    hop = np.where(
+        size <= members_per_domain(size, stride, device), device.scale_up_latency_s, device.scale_out_latency_s
+    )
     return np.ceil(np.log2(np.maximum(size, 1.0))) * hop
 
 

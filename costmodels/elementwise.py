@@ -43,7 +43,7 @@ def attention_bytes(a: Architecture, s: Shard, r: Recipe, seq: Column) -> tuple[
     rotary = np.where(a.learned_positions > 0, 0.0, 1.0) + 2 * np.maximum(a.qk_norm_head, a.qk_norm_full)
 
     def passes(way: int) -> Column:
-        return (
+        return np.asarray(
             residual * (norms * NORM[way] + RESIDUAL_ADD[way] + a.dropout * DROPOUT[way])
             + heads * rotary * ROTARY[way]
             + scores * (SCORES[way] + a.dropout * SCORES_DROPOUT[way])
@@ -69,7 +69,7 @@ def _mlp(a: Architecture, s: Shard, r: Recipe, seq: Column, hidden_elements: Col
     def passes(way: int) -> Column:
         activation = np.where(a.gated > 0, GATED[way] + unfused * (2.0 + way), UNGATED[way])
         cast = np.where(r.operand_bytes < 2, QUANTISE[way], 0.0)
-        return (
+        return np.asarray(
             residual * (norms * NORM[way] + adds * RESIDUAL_ADD[way] + a.dropout * DROPOUT[way])
             + HALF * hidden_elements * (activation + cast)
             + residual * cast

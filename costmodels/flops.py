@@ -29,8 +29,8 @@ def attended(seq: Column, window: Column, *, causal: bool) -> Column:
     """
     width = np.where(window > 0, np.minimum(window, seq), seq)
     if causal:
-        return width * (width + 1) / 2 + (seq - width) * width
-    return seq * width
+        return np.asarray(width * (width + 1) / 2 + (seq - width) * width)
+    return np.asarray(seq * width)
 
 
 def attention_core_flops(a: Architecture, seq: Column, *, causal: bool) -> Column:
@@ -75,7 +75,8 @@ def forward_flops(a: Architecture, seq: Column, *, causal: bool) -> dict[str, Co
 
 def model_flops_per_token(a: Architecture, seq: Column) -> Column:
     """Training model FLOPs per token: three times forward, full attention, no recomputation."""
-    return (1.0 + BACKWARD) * np.sum(np.stack(np.broadcast_arrays(*forward_flops(a, seq, causal=False).values())), axis=0)
+    forward = forward_flops(a, seq, causal=False).values()
+    return np.asarray((1.0 + BACKWARD) * np.sum(np.stack(np.broadcast_arrays(*forward)), axis=0))
 
 
 def six_nd_flops(params: Column, tokens: Column) -> Column:

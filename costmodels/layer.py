@@ -154,7 +154,8 @@ def head(x: Setting) -> LayerSeconds:
     linears = [(tokens, a.hidden, vocabulary_shard(a, s), np.ones(()))]
     memory = head_bytes(a, s, x.recipe, x.seq)
     half = np.full(np.shape(x.recipe.operand_bytes), HALF)
-    return _block(x, linears, memory, rate=x.device.attention_flops_per_s, operand_bytes=half, tensor_collectives=np.ones(()))
+    rate = x.device.attention_flops_per_s
+    return _block(x, linears, memory, rate=rate, operand_bytes=half, tensor_collectives=np.ones(()))
 
 
 def vocabulary_shard(a: Architecture, s: Shard) -> Column:

@@ -31,7 +31,8 @@ def tile_utilisation(m: Column, n: Column, batch: Column, compute_units: Column)
     The library's choice among :data:`TILES` is taken to be the best one. Unknown unit count (0) gives 1.
 
     Args:
-        m, n: rows and columns of the output of one product.
+        m: rows of the output of one product.
+        n: its columns.
         batch: independent products of that shape launched together.
         compute_units: SMs / CUs / cores of the device.
 
@@ -64,7 +65,9 @@ def matmul_seconds(
     """Seconds of ``batch`` products (m×k)·(k×n): the slower of arithmetic and memory traffic.
 
     Args:
-        m, n, k: shape of one product; 0 in any of them gives 0 seconds.
+        m: rows of one product; 0 in any of the three sizes gives 0 seconds.
+        n: its columns.
+        k: width of the sums.
         batch: independent products launched together (experts of a grouped matmul).
         flops_per_s: rate a large, well-shaped product reaches.
         bytes_per_s: achieved memory bandwidth.

@@ -43,9 +43,7 @@ def step_seconds(
     }
 
 
-def pipeline_seconds(
-    stage: StageCosts, s: Shard, pipe: Pipe, replicas: Replicas, d: Device, e: Efficiency
-) -> Column:
+def pipeline_seconds(stage: StageCosts, s: Shard, pipe: Pipe, replicas: Replicas, d: Device, e: Efficiency) -> Column:
     """Exposed seconds of messages between stages: one each way per micro-batch and chunk, and once to fill the pipe.
 
     Interleaved schedules overlap them with compute as far as the profile's overlap says.
@@ -96,9 +94,7 @@ def data_parallel_seconds(
     return np.where(replicas.zero >= 3, always, np.where(replicas.zero >= 2, twice, once))
 
 
-def optimizer_seconds(
-    stage: StageCosts, s: Shard, replicas: Replicas, r: Recipe, d: Device, e: Efficiency
-) -> Column:
+def optimizer_seconds(stage: StageCosts, s: Shard, replicas: Replicas, r: Recipe, d: Device, e: Efficiency) -> Column:
     """Seconds of the update: state read and written, gradient read, parameter written, at memory speed.
 
     Offloaded state moves at the speed of the host link instead.

@@ -1,12 +1,12 @@
 """Fitting the constants of profiles to measured runs.
 
-All profiles are fitted together. A constant of one accelerator × framework × precision is the sum of four parts on a
-stretched (logit) scale between its bounds: what holds everywhere, what the framework's family adds at a precision width,
-what the accelerator's family adds there, and what the combination itself adds. Each part is drawn towards zero, so that
-few rows move a profile little away from its relatives, and no constant can rest on a bound.
+All profiles are fitted together. A constant of one accelerator × framework × precision is the sum of four parts on
+a stretched (logit) scale between its bounds: what holds everywhere, what the framework's family adds at a precision
+width, what the accelerator's family adds there, and what the combination itself adds. Each part is drawn towards zero,
+so that few rows move a profile little away from its relatives, and no constant can rest on a bound.
 
-The misfit is log(measured / predicted) step time under the soft-L1 loss; the minimum is found by Gauss-Newton steps with
-Levenberg damping (Nocedal & Wright 2006, section 10.3) on iteratively re-weighted rows.
+The misfit is log(measured / predicted) step time under the soft-L1 loss; the minimum is found by Gauss-Newton steps
+with Levenberg damping (Nocedal & Wright 2006, section 10.3) on iteratively re-weighted rows.
 """
 
 from __future__ import annotations
@@ -74,13 +74,13 @@ NORMAL_90 = 1.6449
 """Half-width of the 90% interval of a normal distribution, in standard deviations."""
 
 NOISE = 0.04
-"""Relative error of a single row against which priors weigh (repeats of one layout on other software differ by so much)."""
+"""Relative error of a single row against which priors weigh: repeats of a layout on other software differ by it."""
 
 ROBUST = 2.0
 """Residuals beyond this many times :data:`NOISE` lose weight."""
 
 LEVEL_FREEDOM = (1.0, 0.5, 0.5, 0.4)
-"""Standard deviation of each level's part over the constant's freedom: global, family, accelerator family, combination."""
+"""Standard deviation of each level's part over the constant's freedom: all, family, accelerator family, combination."""
 
 SHIFT_FREEDOM: dict[Key, float] = {
     ("release", "dense"): 0.07,
@@ -209,10 +209,10 @@ def fit(
     row_weights = np.ones(rows) if weights is None else weights
 
     def inner(parts: NDArray[np.float64]) -> NDArray[np.float64]:
-        return base + parts[slot].sum(axis=1)
+        return np.asarray(base + parts[slot].sum(axis=1))
 
     def residuals(z: NDArray[np.float64], shifts: Column) -> Column:
-        return (measured - np.log(table.predict(efficiency_of(z))) - has_label @ shifts) / NOISE
+        return np.asarray((measured - np.log(table.predict(efficiency_of(z))) - has_label @ shifts) / NOISE)
 
     def loss(parts: NDArray[np.float64], shifts: Column, r: Column) -> float:
         robust = 2.0 * ROBUST**2 * (np.sqrt(1.0 + (r / ROBUST) ** 2) - 1.0)
@@ -302,21 +302,23 @@ def profiles_of(
             if label[2] in (framework if label[0] == "release" else framework_family(framework),) and round(value, 3)
         }
         found.append(
-            Profile(
-                name=f"{accelerator}.{framework}.{precision}",
-                title=f"{framework} on {accelerator}, {precision}",
-                accelerator=accelerator,
-                framework=framework,
-                precision=precision,
-                rows=int(mine.sum()),
-                **{name: float(f"{value:.4g}") for name, value in constants.items()},
-                reserve_bytes=0,
-                fragmentation=0,
-                log_sigma=round(_sigma(residuals[mine & ~table.is_moe], everywhere["dense"]), 4),
-                moe_log_sigma=round(_sigma(residuals[mine & table.is_moe], everywhere["moe"]), 4),
-                shifts=labels,
-                sources={"*": origin or "fitted to measured runs of " + "; ".join(sources)},
-                date=date,
+            Profile.model_validate(
+                {
+                    "name": f"{accelerator}.{framework}.{precision}",
+                    "title": f"{framework} on {accelerator}, {precision}",
+                    "accelerator": accelerator,
+                    "framework": framework,
+                    "precision": precision,
+                    "rows": int(mine.sum()),
+                    **{name: float(f"{value:.4g}") for name, value in constants.items()},
+                    "reserve_bytes": 0,
+                    "fragmentation": 0,
+                    "log_sigma": round(_sigma(residuals[mine & ~table.is_moe], everywhere["dense"]), 4),
+                    "moe_log_sigma": round(_sigma(residuals[mine & table.is_moe], everywhere["moe"]), 4),
+                    "shifts": labels,
+                    "sources": {"*": origin or "fitted to measured runs of " + "; ".join(sources)},
+                    "date": date,
+                }
             )
         )
     return found

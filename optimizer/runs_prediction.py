@@ -19,7 +19,7 @@ from catalogs.catalog import Catalog
 from catalogs.errors import ClusterplanError, UnsupportedError
 from catalogs.fabric import Fabric
 from catalogs.framework import Framework
-from catalogs.inheritance import framework_family
+from catalogs.inheritance import PRECISIONS, framework_family
 from catalogs.model import Mla, Model, Moe
 from catalogs.profile import Precision
 from catalogs.runs import Run
@@ -266,9 +266,9 @@ class _Reader:
 
     def _precision(self, run: Run) -> Precision:
         name = PRECISION_ALIASES.get(run.precision, run.precision)
-        for known in ("bf16", "fp16", "fp8", "mxfp8", "nvfp4"):
+        for known in PRECISIONS:
             if name == known:
-                return known  # type: ignore[return-value]
+                return known
         raise _SkipError(f"precision {run.precision!r} is not modelled" if run.precision else "precision is not stated")
 
     def _device(self, run: Run, precision: Precision) -> Device:
@@ -331,7 +331,11 @@ class _Reader:
         missing = [name for name in needed if getattr(run, name) is None]
         if missing:
             raise _SkipError(f"{', '.join(missing)} of the model is not stated")
-        assert run.layers and run.hidden and run.heads and run.vocab and run.ffn is not None
+        assert run.layers
+        assert run.hidden
+        assert run.heads
+        assert run.vocab
+        assert run.ffn is not None
         kv_heads = run.kv_heads or run.heads
         head_dim = run.head_dim or run.hidden // run.heads
         known = self._known(run)
@@ -441,7 +445,11 @@ def _layout(run: Run, framework: Framework, model: Model) -> tuple[Shard, Pipe, 
     missing = [name for name in ("n_accel", "seq", "gbs", "mbs", "tp", "pp") if getattr(run, name) is None]
     if missing:
         raise _SkipError(f"{', '.join(missing)} is not stated")
-    assert run.n_accel and run.gbs and run.mbs and run.tp and run.pp
+    assert run.n_accel
+    assert run.gbs
+    assert run.mbs
+    assert run.tp
+    assert run.pp
     if run.vpp is None and run.pp > 1 and "interleaved" in run.features:
         raise _SkipError("vpp of the interleaved schedule is not stated")
     vpp, cp, ep = run.vpp or 1, run.cp or 1, run.ep or 1

@@ -186,7 +186,8 @@ class Validation:
         for title, names in (("overall", None), *self._groupings()):
             lines.append(f"{title:44}   rows  median    mean     P90    bias  in 90%")
             lines += [
-                f"  {name[:42]:42} {s.rows:6d} {s.median:7.1%} {s.mean:7.1%} {s.p90:7.1%} {s.bias:+7.1%} {s.coverage:7.1%}"
+                f"  {name[:42]:42} {s.rows:6d} {s.median:7.1%} {s.mean:7.1%} {s.p90:7.1%} {s.bias:+7.1%}"
+                f" {s.coverage:7.1%}"
                 for name, s in self.scores(names).items()
             ]
         lines.append("fastest layout by prediction                 groups    mean     P90   worst  random")

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catalogs.catalog import Catalog
+from catalogs.runs import Run, read_runs
+from optimizer.calibrate import CONSTANTS, Fit, fit, level_keys, predicted
+from optimizer.runs_prediction import run_table
+from optimizer.validate import validate
+
+RUNS = Path(__file__).resolve().parents[2].parent / "shared" / "runs"
+
+needs_runs = pytest.mark.skipif(not RUNS.is_dir(), reason="the measured runs are not beside this repository")
+
+LLAMA = {
+    "accelerator": "h100-sxm-80g",
+    "accel_per_node": 8,
+    "framework": "megatron-lm",
+    "model": "llama3-8b",
+    "layers": 32,
+    "hidden": 4096,
+    "heads": 32,
+    "kv_heads": 8,
+    "ffn": 14336,
+    "gated": True,
+    "vocab": 128256,
+    "tied": False,
+    "seq": 8192,
+    "mbs": 1,
+    "vpp": 1,
+    "cp": 1,
+    "zero": 1,
+    "recompute": "none",
+    "precision": "bf16",
+    "source": "made up",
+}
+
+
+def made(name: str, step_s: float, **changes: object) -> Run:
+    layout = {"id": name, "n_accel": 8, "gbs": 128, "tp": 1, "pp": 1, "sp": False, "step_s": step_s}
+    return Run.model_validate(LLAMA | layout | changes)
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return Catalog()
+
+
+@pytest.fixture(scope="module")
+def shown() -> list[Run]:
+    return [run for path in sorted(RUNS.glob("*.csv")) for run in read_runs(path)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"suspect": "odd"}, "suspect: odd"),
+        ({"mbs": None}, "mbs is not stated"),
+        ({"ffn": None}, "ffn of the model is not stated"),
+        ({"framework": "nobody"}, "framework 'nobody' is not in the catalog"),
+        ({"accelerator": "nothing"}, "accelerator 'nothing' is not in the catalog"),
+        ({"precision": ""}, "precision is not stated"),
+        ({"tp": 3}, "tp·cp·pp·dp is not the number of accelerators (8)"),
+        ({"step_s": None}, "neither step_s nor tokens_per_s_per_accel with gbs, seq and n_accel is given"),
+        ({"task": "lora"}, "LoRA: frozen weights are not modelled"),
+        ({"attention": "mla", "hidden": 4096, "heads": 31}, "ranks of the latent attention are not stated"),
+    ],
+)
+def test_skipped_rows_name_the_missing_fact(catalog: Catalog, changes: dict[str, object], reason: str) -> None:
+    table, skipped = run_table(catalog, [made("a", **({"step_s": 5.0} | changes))])  # type: ignore[arg-type]
+    assert table is None
+    assert skipped[0].reason == reason
+
+
+def test_more_work_takes_longer(catalog: Catalog) -> None:
+    rows = [
+        made("plain", 5.0),
+        made("recompute", 5.0, recompute="full"),
+        made("batch", 5.0, gbs=256),
+        made("small", 5.0, layers=16),
+    ]
+    judged = validate(catalog, rows)
+    plain, recompute, batch, small = judged.predicted_s
+    assert small < plain < recompute < batch
+    assert 0.3 < plain / 7.5 < 3.0
+
+
+def test_json_has_every_row_and_an_ordered_interval(catalog: Catalog) -> None:
+    document = validate(catalog, [made("a", 5.0), made("b", 5.0, mbs=None)]).to_json()
+    assert [row["status"] for row in document["rows"]] == ["ok", "skipped"]
+    times = document["rows"][0]["step_s"]
+    assert times["low"] < times["predicted"] < times["high"]
+    assert document["summary"]["rows"] == {"ok": 1, "skipped": 1}
+
+
+def test_fit_recovers_the_speed_of_made_up_runs(catalog: Catalog) -> None:
+    rows = [
+        made(f"{layers}-{gbs}-{tp}", 1.0, layers=layers, gbs=gbs, tp=tp)
+        for layers in (16, 24, 32)
+        for gbs in (64, 128)
+        for tp in (1, 2, 4)
+    ]
+    table, _ = run_table(catalog, rows)
+    assert table is not None
+    truth = 0.8 * predicted(catalog, table, Fit())
+    timed = [row.model_copy(update={"step_s": float(s)}) for row, s in zip(rows, truth, strict=True)]
+    table, _ = run_table(catalog, timed)
+    assert table is not None
+    fitted = fit(catalog, table)
+    np.testing.assert_allclose(predicted(catalog, table, fitted), truth, rtol=0.03)
+    for name, value in fitted.values(level_keys(catalog, "h100-sxm-80g", "megatron-lm", "bf16")).items():
+        assert CONSTANTS[name].low < value < CONSTANTS[name].high
+
+
+@needs_runs
+def test_at_least_2000_shown_rows_are_predicted(catalog: Catalog, shown: list[Run]) -> None:
+    table, skipped = run_table(catalog, shown)
+    assert table is not None
+    assert len(table) >= 2000
+    assert all(row.reason for row in skipped)
+    assert len(table) + len(skipped) == len(shown)
+
+
+@needs_runs
+def test_shipped_profiles_predict_the_shown_runs(catalog: Catalog, shown: list[Run]) -> None:
+    judged = validate(catalog, shown)
+    scores = judged.scores()
+    assert scores["dense"].median <= 0.04
+    assert scores["dense"].p90 <= 0.14
+    assert abs(scores["dense"].bias) <= 0.02
+    assert scores["moe"].median <= 0.05
+    multi = judged.regret("vTrain", servers=True)
+    assert multi is not None
+    assert multi.mean <= 0.01
