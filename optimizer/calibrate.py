@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.catalog import Catalog
-from catalogs.inheritance import framework_family
+from catalogs.inheritance import framework_family, resolve_profile
 from catalogs.profile import Precision, Profile
 from catalogs.runs import Run
 from costmodels.columns import Column
@@ -47,6 +47,11 @@ class Constant:
         """The value on the logit scale."""
         share = (value - self.low) / (self.high - self.low)
         return float(np.log(share / (1.0 - share)))
+
+    def inner_within(self, value: float) -> float:
+        """As :meth:`inner`, for a value that may lie on a bound or beyond: moved just inside."""
+        margin = 0.005 * (self.high - self.low)
+        return self.inner(min(max(value, self.low + margin), self.high - margin))
 
     def outer(self, inner: Column) -> Column:
         """Values from the logit scale."""
@@ -137,16 +142,16 @@ class Fit:
     parts: dict[tuple[int, Key], NDArray[np.float64]] = field(default_factory=dict)
     shifts: dict[Key, float] = field(default_factory=dict)
 
-    def inner(self, keys: Sequence[Key]) -> NDArray[np.float64]:
-        """Constants of one combination on the logit scale; levels that were not fitted add nothing."""
-        start = np.array([c.inner(c.expected) for c in CONSTANTS.values()])
+    def inner(self, keys: Sequence[Key], base: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+        """Constants of one combination on the logit scale: ``base`` (default: the priors) and the fitted levels."""
+        start = np.array([c.inner(c.expected) for c in CONSTANTS.values()]) if base is None else base
         for level, key in enumerate(keys):
             start = start + self.parts.get((level, key), 0.0)
         return start
 
-    def values(self, keys: Sequence[Key]) -> dict[str, float]:
+    def values(self, keys: Sequence[Key], base: NDArray[np.float64] | None = None) -> dict[str, float]:
         """Constants of one combination."""
-        inner = self.inner(keys)
+        inner = self.inner(keys, base)
         return {name: float(c.outer(inner[i])) for i, (name, c) in enumerate(CONSTANTS.items())}
 
 
@@ -162,6 +167,7 @@ def fit(
     *,
     start: Fit | None = None,
     weights: Column | None = None,
+    around: Mapping[tuple[str, str, Precision], NDArray[np.float64]] | None = None,
     iterations: int = 30,
     step: float = 1e-3,
 ) -> Fit:
@@ -172,6 +178,7 @@ def fit(
         table: measured rows.
         start: where to start (the priors if None).
         weights: of the rows (0 leaves one out).
+        around: constants (logit scale) of combinations that the fit is drawn to instead of the general priors.
         iterations: at most so many steps.
         step: of the finite differences, on the logit scale.
     """
@@ -204,7 +211,8 @@ def fit(
             parts[index] = start.parts.get(place, 0.0)
         for label, index in label_slots.items():
             shifts[index] = start.shifts.get(label, 0.0)
-    base = np.array([c.inner(c.expected) for c in CONSTANTS.values()])
+    general = np.array([c.inner(c.expected) for c in CONSTANTS.values()])
+    base = np.array([(around or {}).get(c, general) for c in combinations])
     measured = np.log(table.measured_s)
     row_weights = np.ones(rows) if weights is None else weights
 
@@ -265,18 +273,31 @@ def fit(
     )
 
 
-def predicted(catalog: Catalog, table: RunTable, fitted: Fit) -> Column:
-    """Predicted seconds per step of a table's rows under fitted constants."""
+def predicted(
+    catalog: Catalog,
+    table: RunTable,
+    fitted: Fit,
+    *,
+    around: Mapping[tuple[str, str, Precision], NDArray[np.float64]] | None = None,
+) -> Column:
+    """Predicted seconds per step of a table's rows under fitted constants (``around`` as in :func:`fit`)."""
     combinations = list(zip(table.accelerators, table.frameworks, table.precisions, strict=True))
     known: Mapping[tuple[str, str, Precision], NDArray[np.float64]] = {
-        c: fitted.inner(level_keys(catalog, *c)) for c in set(combinations)
+        c: fitted.inner(level_keys(catalog, *c), (around or {}).get(c)) for c in set(combinations)
     }
     shifts = [sum(fitted.shifts.get(label, 0.0) for label in labels_of(table, row)) for row in range(len(table))]
     return table.predict(efficiency_of(np.array([known[c] for c in combinations]))) * np.exp(shifts)
 
 
 def profiles_of(
-    catalog: Catalog, table: RunTable, fitted: Fit, residuals: Column, *, date: str, origin: str = ""
+    catalog: Catalog,
+    table: RunTable,
+    fitted: Fit,
+    residuals: Column,
+    *,
+    date: str,
+    origin: str = "",
+    around: Mapping[tuple[str, str, Precision], NDArray[np.float64]] | None = None,
 ) -> list[Profile]:
     """One profile per combination in the table.
 
@@ -287,6 +308,7 @@ def profiles_of(
         residuals: log(measured / predicted) of every row, held apart.
         date: of the fit, ISO.
         origin: where the rows are from; default: the sources that the rows name.
+        around: as in :func:`fit`.
     """
     combinations = list(zip(table.accelerators, table.frameworks, table.precisions, strict=True))
     everywhere = {kind: _sigma(residuals[table.is_moe == moe], None) for kind, moe in (("dense", False), ("moe", True))}
@@ -295,7 +317,7 @@ def profiles_of(
         accelerator, framework, precision = combination
         mine = np.array([c == combination for c in combinations])
         sources = sorted({run.source or run.id for run, own in zip(table.runs, mine, strict=True) if own})
-        constants = fitted.values(level_keys(catalog, *combination))
+        constants = fitted.values(level_keys(catalog, *combination), (around or {}).get(combination))
         labels = {
             " ".join((label[0], label[1], label[3])): round(value, 3)
             for label, value in sorted(fitted.shifts.items())
@@ -337,6 +359,37 @@ def _sigma(residuals: Column, overall: float | None) -> float:
     return min(float(np.sqrt(share * own**2 + (1.0 - share) * overall**2)), 1.0)
 
 
+def calibrated(catalog: Catalog, table: RunTable, *, date: str, alone: bool = False) -> list[Profile]:
+    """Profiles of the combinations in a table, fitted to its rows.
+
+    Args:
+        catalog: its profiles are what the fit is drawn to.
+        table: measured rows.
+        date: of the fit, ISO.
+        alone: draw to the general priors instead, as the shipped profiles themselves were fitted.
+    """
+    combinations = sorted(set(zip(table.accelerators, table.frameworks, table.precisions, strict=True)))
+    around: dict[tuple[str, str, Precision], NDArray[np.float64]] = {}
+    if not alone:
+        for combination in combinations:
+            accelerator, framework, precision = combination
+            known, _ = resolve_profile(catalog, catalog.accelerators[accelerator], framework, precision)
+            around[combination] = np.array([c.inner_within(getattr(known, name)) for name, c in CONSTANTS.items()])
+    fitted = fit(catalog, table, around=around)
+    held = held_apart(catalog, table, fitted, around=around)
+    # The profile's constants are what the fit was drawn to plus the fitted parts.
+    return profiles_of(catalog, table, fitted, np.log(table.measured_s / held), date=date, around=around)
+
+
+def to_yaml(profiles: Sequence[Profile]) -> str:
+    """Profiles as the text of a catalog file."""
+    import yaml
+
+    records = [profile.model_dump(mode="json", exclude_defaults=True) for profile in profiles]
+    header = "# Constants fitted to measured training runs by `clusterplan calibrate`.\n"
+    return header + yaml.safe_dump(records, sort_keys=False, width=118, allow_unicode=True)
+
+
 def held_apart(
     catalog: Catalog,
     table: RunTable,
@@ -344,6 +397,7 @@ def held_apart(
     *,
     folds: int = 8,
     seed: int = 0,
+    around: Mapping[tuple[str, str, Precision], NDArray[np.float64]] | None = None,
     key: Callable[[Run], object] = lambda run: run.group,
 ) -> Column:
     """Predicted seconds of every row by a fit that has not seen the row's group.
@@ -354,6 +408,7 @@ def held_apart(
         fitted: a fit to all rows, where the fits to parts start from.
         folds: parts into which the groups are dealt at random.
         seed: of the dealing.
+        around: as in :func:`fit`.
         key: what makes rows a group; default: source, accelerator and architecture.
     """
     groups = [key(run) for run in table.runs]
@@ -363,8 +418,8 @@ def held_apart(
     seconds = np.empty(len(table))
     for part in range(min(folds, len(names))):
         rest, own = np.flatnonzero(fold != part), np.flatnonzero(fold == part)
-        trained = fit(catalog, table.select(rest), start=fitted, iterations=10) if rest.size else Fit()
-        seconds[own] = predicted(catalog, table.select(own), trained)
+        trained = fit(catalog, table.select(rest), start=fitted, around=around, iterations=10) if rest.size else Fit()
+        seconds[own] = predicted(catalog, table.select(own), trained, around=around)
     return seconds
 
 

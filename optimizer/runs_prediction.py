@@ -236,6 +236,9 @@ class _Reader:
             if flag in run.features:
                 raise _SkipError(reason)
         framework = self._framework(run)
+        known = self.catalog.accelerators.get(run.accelerator)
+        if known is not None and known.vendor not in framework.vendors:
+            raise _SkipError(f"{framework.name} does not run on {known.vendor} accelerators by the catalog")
         precision = self._precision(run)
         measured = run.measured_step_s
         if measured is None:

@@ -8,11 +8,19 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from optimizer.cli import catalog, envelope, estimate, mfu, plan
+from optimizer.cli import calibrate, catalog, envelope, estimate, mfu, plan, validate
 
 NAME = "clusterplan"
 
-COMMANDS = (plan.register, estimate.register, mfu.register, envelope.register, catalog.register)
+COMMANDS = (
+    plan.register,
+    estimate.register,
+    mfu.register,
+    envelope.register,
+    validate.register,
+    calibrate.register,
+    catalog.register,
+)
 """One ``register(app)`` per command file, in the order of ``--help``."""
 
 

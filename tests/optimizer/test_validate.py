@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 
 from catalogs.catalog import Catalog
 from catalogs.runs import Run, read_runs
-from optimizer.calibrate import CONSTANTS, Fit, fit, level_keys, predicted
+from optimizer.calibrate import CONSTANTS, Fit, calibrated, fit, level_keys, predicted, to_yaml
+from optimizer.cli import main
 from optimizer.runs_prediction import run_table
 from optimizer.validate import validate
 
@@ -135,3 +137,33 @@ def test_shipped_profiles_predict_the_shown_runs(catalog: Catalog, shown: list[R
     multi = judged.regret("vTrain", servers=True)
     assert multi is not None
     assert multi.mean <= 0.01
+
+
+def test_calibrated_profiles_can_be_read_back(catalog: Catalog, tmp_path: Path) -> None:
+    rows = [made(f"{tp}-{gbs}", gbs / 20.0, tp=tp, gbs=gbs) for tp in (1, 2) for gbs in (64, 128)]
+    table, _ = run_table(catalog, rows)
+    assert table is not None
+    (profile,) = calibrated(catalog, table, date="2026-11-21")
+    assert profile.rows == 4
+    folder = tmp_path / "profiles"
+    folder.mkdir()
+    (folder / "mine.yaml").write_text(to_yaml([profile]), encoding="utf-8")
+    own = Catalog([tmp_path])
+    assert own.profiles[profile.name] == profile
+    before, after = (np.abs(np.log(validate(c, rows).predicted_s / table.measured_s)).mean() for c in (catalog, own))
+    assert after < before
+
+
+def test_commands_write_their_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fields = [name for name in LLAMA if name != "source"] + ["id", "n_accel", "gbs", "tp", "pp", "dp", "step_s"]
+    lines = [",".join(fields)]
+    for gbs in (64, 128):
+        cells = LLAMA | {"gated": 1, "tied": 0, "id": f"r{gbs}", "n_accel": 8, "gbs": gbs, "tp": 1, "pp": 1, "dp": 8}
+        lines.append(",".join(str((cells | {"step_s": gbs / 20})[name]) for name in fields))
+    runs = tmp_path / "runs.csv"
+    runs.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert main(["validate", "--runs", str(runs), "--json", str(tmp_path / "out.json")]) == 0
+    assert "2 rows predicted, 0 skipped" in capsys.readouterr().out
+    assert len(json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["rows"]) == 2
+    assert main(["calibrate", "--runs", str(runs), "--out", str(tmp_path / "mine.yaml")]) == 0
+    assert "h100-sxm-80g.megatron-lm.bf16: 2 rows" in capsys.readouterr().out
