@@ -55,6 +55,11 @@ def estimate(job: Job, layout: Layout, catalog: Catalog | None = None) -> Estima
         raise UsageError("an estimate needs exactly one accelerator; name it with --hardware")
     accelerator = catalog.find("accelerators", job.hardware[0])
     site = site_of(catalog.accelerators[accelerator.name], job, catalog)
+    if layout.accelerators > site.max_accelerators:
+        raise UnsupportedError(
+            f"{layout.accelerators} accelerators are more than one server of {site.server_accelerators}, and "
+            f"{site.prices[0].offer.name} has no network between servers"
+        )
     physics = Physics.of(job, site, catalog)
     broken = broken_rules(layout, physics, job)
     if broken:
@@ -65,7 +70,7 @@ def estimate(job: Job, layout: Layout, catalog: Catalog | None = None) -> Estima
     if site.profile_note:
         said.append(f"{accelerator.name}: {site.profile_note}")
     if not priced:
-        said.append(f"{accelerator.name}: no offer in the catalog, so no cost")
+        said.append(f"{accelerator.name}: no offer is considered, so no cost")
     goodput = float(physics.goodput)
     said.append(f"goodput {goodput:.0%}")
     return Estimate(configuration, tuple(said))

@@ -183,7 +183,7 @@ def usual_framework(accelerator: Accelerator) -> str:
 
 
 def site_of(accelerator: Accelerator, job: Job, catalog: Catalog) -> Site:
-    """The site of an accelerator in its usual server, offers or not (for estimates of a given configuration).
+    """The site of an accelerator for an estimate: that of a named offer, else its usual server, offers or not.
 
     Raises:
         UnknownNameError: the job names something that no catalog holds.
@@ -192,13 +192,15 @@ def site_of(accelerator: Accelerator, job: Job, catalog: Catalog) -> Site:
     check_names(job, catalog)
     framework = job.frameworks[0] if job.frameworks else usual_framework(accelerator)
     offers = [o for o in catalog.offers.values() if o.accelerator == accelerator.name and _wanted(o, job)]
-    usable = [s for s in _sites_of(accelerator, offers, framework, job, catalog) if s.multi_server] if offers else []
     server = catalog.server_of(accelerator.name)
     network = _network(server, server)
     default = _site(
         accelerator, [], server.fabric or "", server.accelerators, network, True, set(), framework, job, catalog
     )
-    same = [s for s in usable if s.scale_out_bytes_per_s == default.scale_out_bytes_per_s]
+    known = _sites_of(accelerator, offers, framework, job, catalog) if offers else []
+    if job.offers and known:
+        return min(known, key=lambda site: (not site.multi_server, min(price.usd for price in site.prices)))
+    same = [s for s in known if s.multi_server and s.scale_out_bytes_per_s == network]
     return same[0] if same else default
 
 

@@ -77,7 +77,7 @@ class Certificate:
         """Count rows that a rule excludes, with the lowest objective any of them could have."""
         if rows:
             self.pruned[rule] = self.pruned.get(rule, 0) + int(rows)
-            self.bound = min(self.bound, bound)
+            self.bound = min(self.bound, float(bound))
 
 
 class SiteSearch:
