@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt
 
-from catalogs.quantity import Bytes, Seconds
+from catalogs.quantity import Seconds
 from catalogs.record import Record
 
 Precision = Literal["bf16", "fp16", "fp8", "mxfp8", "nvfp4"]
@@ -33,8 +33,6 @@ class Profile(Record):
         step_overhead_s: seconds per step outside the model: batch loading, gradient norm, host synchronisation.
         layer_launch_s: host time to launch the forward kernels of one layer (a floor, not an addition).
         jitter_per_doubling: fractional slow-down of a step per doubling of the number of servers.
-        reserve_bytes: held by driver, runtime and communication buffers, per device.
-        fragmentation: share of the allocated peak that the caching allocator reserves on top.
         log_sigma: standard deviation of log(measured / predicted) step time of dense models, held-apart.
         moe_log_sigma: the same of models with experts.
         shifts: log step time under a software release or switch over that of an average one, by label
@@ -59,8 +57,6 @@ class Profile(Record):
     step_overhead_s: Seconds = Field(default=0.01, ge=0, le=1.0)
     layer_launch_s: Seconds = Field(ge=0, le=0.1)
     jitter_per_doubling: float = Field(ge=0, le=0.2)
-    reserve_bytes: Bytes = Field(ge=0)
-    fragmentation: float = Field(ge=0, le=0.5)
     log_sigma: float = Field(ge=0, le=1.0)
     moe_log_sigma: float = Field(default=0.25, ge=0, le=1.0)
     shifts: dict[str, float] = Field(default={})

@@ -131,7 +131,7 @@ class Architecture:
 
     @property
     def kv_width(self) -> Column:
-        """Elements of the keys of one token, all key/value heads together (the values too, but for latent attention)."""
+        """Elements of the keys of one token, all key/value heads together (and of the values, unless latent)."""
         return self.kv_heads * self.head_dim
 
     @property

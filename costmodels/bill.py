@@ -15,7 +15,9 @@ def whole_servers(accelerators: Column, per_server: Column) -> Column:
     return np.ceil(accelerators / per_server)
 
 
-def rent_usd(servers: Column, per_server: Column, usd_per_accelerator_hour: Column, wall_s: Column, term_s: Column) -> Column:
+def rent_usd(
+    servers: Column, per_server: Column, usd_per_accelerator_hour: Column, wall_s: Column, term_s: Column
+) -> Column:
     """Rent of whole servers for the run, at least for the committed term.
 
     Args:

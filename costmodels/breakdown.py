@@ -48,5 +48,3 @@ def micro_batch_breakdown(x: Setting, pipe: Pipe) -> dict[str, Column]:
         "recompute": whole.recompute,
         "offload": whole.offload,
     }
-
-

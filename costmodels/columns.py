@@ -31,7 +31,7 @@ class Columns:
         return tuple(cls.__dataclass_fields__)  # type: ignore[attr-defined]
 
     def map(self, function: Callable[[Column], Any]) -> Self:
-        """The bundle with ``function`` applied to every column, nested bundles included (an index, a reshape, a repeat)."""
+        """The bundle with ``function`` (an index, a reshape) applied to every column, nested bundles included."""
 
         def apply(value: Any) -> Any:
             return value.map(function) if isinstance(value, Columns) else function(value)

@@ -8,7 +8,6 @@ from catalogs.accelerator import Accelerator
 from catalogs.errors import UnsupportedError
 from catalogs.fabric import Fabric
 from catalogs.profile import Precision
-from catalogs.server import Server
 from costmodels.columns import Column, Columns
 
 PEAK_DTYPE: dict[Precision, str] = {"bf16": "bf16", "fp16": "fp16", "fp8": "fp8", "mxfp8": "fp8", "nvfp4": "fp4"}
@@ -54,9 +53,12 @@ class Device(Columns):
 
     @classmethod
     def of(
-        cls, accelerator: Accelerator, server: Server, fabric: Fabric, precision: Precision, scale_out: float
+        cls, accelerator: Accelerator, server_accelerators: int, fabric: Fabric, precision: Precision, scale_out: float
     ) -> Device:
-        """The columns of one accelerator in a server on a fabric, with ``scale_out`` bytes/s per accelerator.
+        """The columns of one accelerator in a server of ``server_accelerators`` on a fabric.
+
+        ``scale_out`` is the network in bytes/s per accelerator. A torus reaches beyond the server, other scale-up
+        links end with it (rack-scale domains count the rack as the server).
 
         Raises:
             UnsupportedError: the accelerator has no matmul units for the precision.
@@ -67,7 +69,7 @@ class Device(Columns):
         for needed in (dtype, half):
             if needed not in peaks:
                 raise UnsupportedError(
-                    f"{accelerator.name} has no {needed} matmul peak in the catalog, so it cannot train in {precision}; "
+                    f"{accelerator.name} has no {needed} matmul peak in the catalog and cannot train in {precision}; "
                     f"it offers {', '.join(peaks)}"
                 )
         up = accelerator.scale_up
@@ -79,22 +81,22 @@ class Device(Columns):
             compute_units=accelerator.compute_units or 0,
             host_link_bytes_per_s=accelerator.host_link_bytes_per_s or 0,
             scale_up_bytes_per_s=up.bandwidth_bytes_per_s,
-            scale_up_domain=min(up.domain, max(server.accelerators, 1)),
+            scale_up_domain=up.domain if up.topology == "torus" else min(up.domain, server_accelerators),
             scale_up_mesh=up.topology == "mesh",
             scale_out_bytes_per_s=scale_out,
             scale_up_latency_s=SCALE_UP_LATENCY_S if up.latency_s is None else up.latency_s,
             scale_out_latency_s=fabric.latency_s,
-            leaf_accelerators=_leaf_accelerators(fabric, server),
+            leaf_accelerators=_leaf_accelerators(fabric, server_accelerators),
             oversubscription=fabric.oversubscription,
-            server_accelerators=server.accelerators,
+            server_accelerators=server_accelerators,
         )
 
 
 SCALE_UP_LATENCY_S = 3e-6
-"""Latency of one scale-up message where the catalog has none (NCCL point-to-point inside a server, order of magnitude)."""
+"""Latency of one scale-up message where the catalog has none (order of magnitude of NCCL inside a server)."""
 
 
-def _leaf_accelerators(fabric: Fabric, server: Server) -> float:
+def _leaf_accelerators(fabric: Fabric, server_accelerators: int) -> float:
     """Accelerators below one rail's leaf: its down-ports, one server each, times the accelerators of a server."""
     down_ports = fabric.radix * fabric.oversubscription / (1 + fabric.oversubscription)
-    return down_ports * server.accelerators
+    return down_ports * server_accelerators

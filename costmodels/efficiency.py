@@ -25,8 +25,6 @@ class Efficiency(Columns):
     step_overhead_s: Column
     layer_launch_s: Column
     jitter_per_doubling: Column
-    reserve_bytes: Column
-    fragmentation: Column
 
     @classmethod
     def of(cls, profile: Profile) -> Efficiency:

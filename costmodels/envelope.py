@@ -14,7 +14,6 @@ from costmodels.activations import attention_activations, dense_mlp_activations,
 from costmodels.architecture import Architecture
 from costmodels.bill import whole_servers
 from costmodels.columns import Column, Columns
-from costmodels.efficiency import Efficiency
 from costmodels.flops import forward_flops, model_flops_per_token, six_nd_flops
 from costmodels.layout import Pipe, Replicas, Shard
 from costmodels.memory import rank_bytes
@@ -154,8 +153,7 @@ def zero_state_bytes(params: Column, r: Recipe, ranks: Column, zero: Column) -> 
     """
     replicas = Replicas.from_values(dp=ranks, zero=zero, zero_group=0.0, offload_optimizer=0.0, micro_batches=1.0)
     stage = StageBytes.from_values(**(dict.fromkeys(StageBytes.names(), 0.0) | {"dense_params": params}))
-    nothing = Efficiency.from_values(**dict.fromkeys(Efficiency.names(), 0.0))
-    parts = rank_bytes(stage, _shard(), Pipe.from_values(pp=1.0, vpp=1.0, zero_bubble=0.0), replicas, r, nothing)
+    parts = rank_bytes(stage, _shard(), Pipe.from_values(pp=1.0, vpp=1.0, zero_bubble=0.0), replicas, r)
     return {name: parts[name] for name in ("weights", "gradients", "master_weights", "optimizer")}
 
 

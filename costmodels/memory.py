@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from costmodels.columns import Column
-from costmodels.efficiency import Efficiency
 from costmodels.layout import Pipe, Replicas, Shard, expert_replicas
 from costmodels.recipe import Recipe
 from costmodels.schedule import in_flight
@@ -25,9 +24,7 @@ def sharding_ranks(s: Shard, replicas: Replicas) -> tuple[Column, Column]:
     return group, np.maximum(np.minimum(expert_replicas(s, replicas.dp), group), 1.0)
 
 
-def rank_bytes(
-    stage: StageBytes, s: Shard, pipe: Pipe, replicas: Replicas, r: Recipe, e: Efficiency
-) -> dict[str, Column]:
+def rank_bytes(stage: StageBytes, s: Shard, pipe: Pipe, replicas: Replicas, r: Recipe) -> dict[str, Column]:
     """Bytes of one rank of a stage by component; their sum must not exceed the device's memory.
 
     ``weights``, ``gradients``, ``master_weights`` and ``optimizer`` follow the recipe's bytes and the ZeRO stage
@@ -36,8 +33,7 @@ def rank_bytes(
     or logits, ``fragmentation`` the allocator's share, ``reserve`` what driver and communication libraries hold.
 
     Where the working parameter is the optimizer's own (fully sharded data parallel: wider than what travels), ZeRO 2
-    splits it too, and what its ranks hold whole are the gathered copies. Fragmentation and reserve are the framework's,
-    or the profile's where that measured more.
+    splits it too, and what its ranks hold whole are the gathered copies.
     """
     ranks, expert_ranks = sharding_ranks(s, replicas)
 
@@ -66,8 +62,8 @@ def rank_bytes(
         "working": stage.working_bytes,
     }
     return parts | {
-        "fragmentation": np.maximum(r.fragmentation, e.fragmentation) * allocated_bytes(parts),
-        "reserve": np.maximum(r.reserve_bytes, e.reserve_bytes),
+        "fragmentation": r.fragmentation * allocated_bytes(parts),
+        "reserve": r.reserve_bytes,
     }
 
 

@@ -20,7 +20,8 @@ def hardware_flops_per_token(a: Architecture, seq: Column, recomputed_share: Col
     Without recomputation this equals the model FLOPs (Korthikanti et al. 2022, appendix A).
 
     Args:
-        a, seq: architecture and sequence length.
+        a: architecture.
+        seq: sequence length.
         recomputed_share: share of the layers that is fully recomputed.
         selective: 1 if the attention core of the other layers is recomputed.
     """
@@ -34,7 +35,10 @@ def executed_flops_per_token(
     """Training FLOPs per token that the device executes: causal attention where the kernel skips, and recomputation.
 
     Args:
-        a, seq, recomputed_share, selective: as in :func:`hardware_flops_per_token`.
+        a: architecture.
+        seq: sequence length.
+        recomputed_share: share of the layers that is fully recomputed.
+        selective: 1 if the attention core of the other layers is recomputed.
         flash: 1 if attention is fused (skips the masked half; its backward recomputes the scores).
     """
     causal, square = forward_flops(a, seq, causal=True), forward_flops(a, seq, causal=False)
@@ -42,7 +46,7 @@ def executed_flops_per_token(
     core_backward = core * np.where(flash > 0, FLASH_BACKWARD, BACKWARD)
     linear = sum((v for k, v in square.items() if k != "attention_core"), start=np.zeros(()))
     again = _repeated(square | {"attention_core": core}, recomputed_share, selective)
-    return (1.0 + BACKWARD) * linear + core + core_backward + again
+    return np.asarray((1.0 + BACKWARD) * linear + core + core_backward + again)
 
 
 def _repeated(forward: dict[str, Column], recomputed_share: Column, selective: Column) -> Column:

@@ -158,7 +158,7 @@ class Fit:
 def efficiency_of(inner: NDArray[np.float64]) -> Efficiency:
     """Efficiency columns from constants on the logit scale, shape (rows, constants)."""
     values = {name: c.outer(inner[:, i]) for i, (name, c) in enumerate(CONSTANTS.items())}
-    return Efficiency.from_values(**values, reserve_bytes=0.0, fragmentation=0.0)
+    return Efficiency.from_values(**values)
 
 
 def fit(
@@ -333,8 +333,6 @@ def profiles_of(
                     "precision": precision,
                     "rows": int(mine.sum()),
                     **{name: float(f"{value:.4g}") for name, value in constants.items()},
-                    "reserve_bytes": 0,
-                    "fragmentation": 0,
                     "log_sigma": round(_sigma(residuals[mine & ~table.is_moe], everywhere["dense"]), 4),
                     "moe_log_sigma": round(_sigma(residuals[mine & table.is_moe], everywhere["moe"]), 4),
                     "shifts": labels,

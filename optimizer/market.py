@@ -219,9 +219,8 @@ def _sites_of(accelerator: Accelerator, offers: list[Offer], framework: str, job
             server = usual
         multi_server = offer.training_grade is not False
         # Cards sold one by one, but with a network between servers, come in whole servers.
-        size = (
-            max(offer.accelerators_per_server, server.accelerators) if multi_server else offer.accelerators_per_server
-        )
+        single = offer.accelerators_per_server == 1
+        size = server.accelerators if single and multi_server else offer.accelerators_per_server
         network = offer.scale_out_bytes_per_s_per_accelerator or _network(server, usual)
         key = (server.fabric or usual.fabric or "", size, network, multi_server)
         groups.setdefault(key, []).append(Price(offer, _usd(offer, catalog)))
@@ -279,7 +278,7 @@ def _site(
         notes=tuple(notes),
     )
     # Both say so when the accelerator lacks the precision, or the framework the optimizer.
-    Device.of(accelerator, usual, site.fabric, precision, network)
+    Device.of(accelerator, size, site.fabric, precision, network)
     Recipe.of(framework, precision, job.optimizer)
     return site
 

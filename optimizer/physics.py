@@ -49,7 +49,9 @@ class Physics:
             UnsupportedError: the accelerator cannot train at the precision, or the framework lacks the optimizer.
         """
         goodput = catalog.assumption("goodput") if job.goodput is None else job.goodput
-        device = Device.of(site.accelerator, site.server, site.fabric, site.precision, site.scale_out_bytes_per_s)
+        device = Device.of(
+            site.accelerator, site.server_accelerators, site.fabric, site.precision, site.scale_out_bytes_per_s
+        )
         return cls(
             site=site,
             architecture=Architecture.of(job.model),
@@ -67,7 +69,7 @@ class Physics:
 
     def memory(self, stage: StageBytes, shard: Shard, pipe: Pipe, replicas: Replicas) -> dict[str, Column]:
         """Bytes by component on one rank of a stage."""
-        return rank_bytes(stage, shard, pipe, replicas, self.recipe, self.efficiency)
+        return rank_bytes(stage, shard, pipe, replicas, self.recipe)
 
     def step(self, stage: StageCosts, shard: Shard, pipe: Pipe, replicas: Replicas) -> dict[str, Column]:
         """Seconds of a step by component."""

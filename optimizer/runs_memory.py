@@ -59,7 +59,7 @@ def predicted_gib(table: RunTable, efficiency: Efficiency) -> dict[str, Column]:
     peaks: dict[str, Column] = {name: np.zeros(len(table)) for name in READINGS}
     for stage in range(int(np.max(table.pipe.pp))):
         here = np.minimum(float(stage), table.pipe.pp - 1)
-        parts = rank_bytes(stage_bytes(x, layers, table.pipe, here), shard, table.pipe, replicas, recipe, efficiency)
+        parts = rank_bytes(stage_bytes(x, layers, table.pipe, here), shard, table.pipe, replicas, recipe)
         for name, reading in READINGS.items():
             peaks[name] = np.maximum(peaks[name], reading(parts) / GIB)
     return peaks

@@ -293,7 +293,7 @@ class _Reader:
         if run.accel_per_node and accelerator.scale_up.domain <= server.accelerators <= 16:
             server = server.model_copy(update={"accelerators": run.accel_per_node})
         try:
-            return Device.of(accelerator, server, fabric, precision, scale_out)
+            return Device.of(accelerator, server.accelerators, fabric, precision, scale_out)
         except UnsupportedError as error:
             raise _SkipError(str(error)) from None
 

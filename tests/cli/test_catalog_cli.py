@@ -61,8 +61,6 @@ PROFILE = """\
   tensor_overlap: 0.5
   layer_launch_s: 1ms
   jitter_per_doubling: 0.01
-  reserve_bytes: 1GB
-  fragmentation: 0.05
   log_sigma: 0.1
   date: "2025"
   sources: {{"*": x}}

@@ -57,9 +57,8 @@ def device() -> Device:
 
 
 def efficiency(**changes: float) -> Efficiency:
-    """Every constant 1 but the memory ones, which are 0."""
-    plain = dict.fromkeys(Efficiency.names(), 1.0) | {"reserve_bytes": 0.0, "fragmentation": 0.0}
-    return Efficiency.from_values(**(plain | changes))
+    """Every constant 1."""
+    return Efficiency.from_values(**(dict.fromkeys(Efficiency.names(), 1.0) | changes))
 
 
 def setting(model: Model, s: Shard, r: Recipe, *, seq: float) -> tuple[Setting, Layers]:

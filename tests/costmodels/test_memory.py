@@ -23,7 +23,7 @@ from costmodels.recipe import Recipe
 from costmodels.schedule import in_flight
 from costmodels.stage import Layers, StageBytes, stage_bytes
 from costmodels.states import stage_rank_params
-from tests.costmodels.bundles import efficiency, pipe, recipe, replicas, setting, shard
+from tests.costmodels.bundles import pipe, recipe, replicas, setting, shard
 
 GB = 1e9
 
@@ -32,7 +32,7 @@ def state_bytes(params: float, r: Recipe, *, zero: int, dp: int) -> dict[str, fl
     """State of a rank that holds ``params`` before data-parallel sharding."""
     nothing = {name: np.zeros(()) for name in StageBytes.names()}
     stage = StageBytes(**(nothing | {"dense_params": np.asarray(params)}))
-    parts = rank_bytes(stage, shard(), pipe(), replicas(dp=dp, zero=zero), r, efficiency())
+    parts = rank_bytes(stage, shard(), pipe(), replicas(dp=dp, zero=zero), r)
     return {name: float(value) for name, value in parts.items()}
 
 
@@ -80,14 +80,14 @@ def test_pipelines_keep_gathered_gradients_beside_unsharded_weights() -> None:
     nothing = {name: np.zeros(()) for name in StageBytes.names()}
     stage = StageBytes(**(nothing | {"dense_params": np.asarray(1e9)}))
     fsdp = recipe(parameter_bytes=4.0, master_bytes=0.0)
-    parts = rank_bytes(stage, shard(), pipe(pp=2.0), replicas(dp=8, zero=2.0), fsdp, efficiency())
+    parts = rank_bytes(stage, shard(), pipe(pp=2.0), replicas(dp=8, zero=2.0), fsdp)
     assert float(parts["gathered"]) == 4e9
 
 
 def test_offloaded_optimizer_leaves_weights_and_gradients() -> None:
     nothing = {name: np.zeros(()) for name in StageBytes.names()}
     stage = StageBytes(**(nothing | {"dense_params": np.asarray(1e9)}))
-    parts = rank_bytes(stage, shard(), pipe(), replicas(offload_optimizer=1.0), EIGHTEEN, efficiency())
+    parts = rank_bytes(stage, shard(), pipe(), replicas(offload_optimizer=1.0), EIGHTEEN)
     assert float(allocated_bytes(parts)) == 6e9
 
 
@@ -101,8 +101,7 @@ def whole(model: Model, s: Shard, p: Pipe, n: Replicas, r: Recipe, seq: float = 
     """Peak of all stages, reserve and fragmentation included."""
     x, layers = setting(model, s, r, seq=seq)
     peaks = [
-        sum(rank_bytes(stage_bytes(x, layers, p, np.asarray(float(k))), s, p, n, r, efficiency()).values())
-        for k in range(int(p.pp))
+        sum(rank_bytes(stage_bytes(x, layers, p, np.asarray(float(k))), s, p, n, r).values()) for k in range(int(p.pp))
     ]
     return float(max(peaks))
 
@@ -123,9 +122,7 @@ def test_memory_falls_with_the_zero_stage(tp: float, pp: float, dp: float, full:
     for zero in (0.0, 1.0, 2.0, 3.0):
         x, layers = setting(LLAMA, s, r, seq=4096.0)
         p = pipe(pp=pp)
-        parts = rank_bytes(
-            stage_bytes(x, layers, p, np.asarray(0.0)), s, p, replicas(dp=dp, zero=zero), r, efficiency()
-        )
+        parts = rank_bytes(stage_bytes(x, layers, p, np.asarray(0.0)), s, p, replicas(dp=dp, zero=zero), r)
         state.append(sum(float(parts[n]) for n in ("weights", "gradients", "master_weights", "optimizer")))
     assert state == sorted(state, reverse=True)
     totals = [whole(LLAMA, s, pipe(pp=pp), replicas(dp=dp, zero=z, micro_batches=8.0), r) for z in (0.0, 1.0)]
@@ -182,7 +179,7 @@ def test_allocated_reserved_and_device() -> None:
     x, layers = setting(LLAMA, shard(), EIGHTEEN, seq=4096.0)
     stage = stage_bytes(x, layers, pipe(), np.asarray(0.0))
     r = recipe(fragmentation=0.05, reserve_bytes=GB)
-    parts = rank_bytes(stage, shard(), pipe(), replicas(), r, efficiency())
+    parts = rank_bytes(stage, shard(), pipe(), replicas(), r)
     allocated = float(allocated_bytes(parts))
     assert float(reserved_bytes(parts)) == pytest.approx(1.05 * allocated)
     assert float(sum(parts.values())) == pytest.approx(1.05 * allocated + GB)
@@ -269,7 +266,7 @@ def test_peak_stages_hold_the_peak(stack: tuple[Model, Pipe], data: st.DataObjec
     x, layers = setting(model, s, r, seq=data.draw(st.sampled_from([128.0, 4096.0])))
 
     def bytes_of(stage: Column) -> Column:
-        return sum(rank_bytes(stage_bytes(x, layers, p, stage), s, p, n, r, efficiency()).values(), np.zeros(()))
+        return sum(rank_bytes(stage_bytes(x, layers, p, stage), s, p, n, r).values(), np.zeros(()))
 
     every = bytes_of(np.arange(int(p.pp), dtype=np.float64))
     some = reduce(np.maximum, [bytes_of(stage) for stage in peak_stages(a, p)])

@@ -13,7 +13,7 @@ from costmodels.layout import ALL_LAYERS
 from costmodels.memory import allocated_bytes, rank_bytes, reserved_bytes
 from costmodels.recipe import Recipe
 from costmodels.stage import stage_bytes
-from tests.costmodels.bundles import efficiency, pipe, replicas, setting, shard
+from tests.costmodels.bundles import pipe, replicas, setting, shard
 
 GIB = 2.0**30
 FRAMEWORKS = Catalog().frameworks
@@ -100,7 +100,7 @@ def test_measured_run(name: str) -> None:
     x, layers = setting(run.model, s, r, seq=float(run.seq))
     peaks = []
     for stage in range(int(p.pp)):
-        parts = rank_bytes(stage_bytes(x, layers, p, np.asarray(float(stage))), s, p, n, r, efficiency())
+        parts = rank_bytes(stage_bytes(x, layers, p, np.asarray(float(stage))), s, p, n, r)
         read = {"allocated": allocated_bytes, "reserved": reserved_bytes, "device": lambda c: sum(c.values())}[run.kind]
         peaks.append(float(read(parts)) / GIB)
     assert max(peaks) == pytest.approx(run.gib, rel=run.within)
