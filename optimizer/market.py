@@ -349,12 +349,17 @@ class Tariff:
     def floor(self, accelerator_s: Column, longest_s: float) -> Column:
         """USD that no cluster doing ``accelerator_s`` accelerator-seconds of work within ``longest_s`` can go below.
 
-        Rent grows with accelerator-seconds. Bought servers must be at least accelerator-seconds / longest time.
+        Rent grows with accelerator-seconds. There must be at least accelerator-seconds / longest time of servers, which
+        are bought, or rented for the shortest term.
         """
+        # The factor keeps rounding from demanding one server more.
+        least = accelerator_s / longest_s / self.server_accelerators * (1 - 1e-9)
+        servers = np.ceil(np.maximum(least, 1e-9))
         if self.price.bought:
-            servers = np.ceil(np.maximum(accelerator_s / longest_s / self.server_accelerators, 1e-9))
             return purchase_usd(servers, np.asarray(self.price.usd))
-        return accelerator_s * self.price.usd / 3600.0
+        term_s = COMMITMENT_S[self.price.offer.tenure]
+        rented_s = np.maximum(accelerator_s, servers * self.server_accelerators * term_s)
+        return rented_s * self.price.usd / 3600.0
 
 
 def tariffs(site: Site, catalog: Catalog) -> list[Tariff]:

@@ -234,6 +234,19 @@ def test_bounds_exclude_nothing_that_belongs_among_the_best(name: str, catalog: 
     assert proof.space == proof.evaluated + sum(proof.pruned.values())
 
 
+@pytest.mark.parametrize("tenure", ["reserved_1y", "purchase"])
+@pytest.mark.parametrize("days", [10, None])
+def test_bounds_are_right_for_commitments(tenure: str, days: int | None, overlay: Overlay) -> None:
+    unit = {"unit": "server", "price": 200000.0} if tenure == "purchase" else {}
+    priced = overlay(offers=[OFFER | {"tenure": tenure} | unit])
+    job = job_named("zero", priced, deadline_s=days and days * DAY_S)
+    found, _ = sites(job, priced)
+    pruned, _ = search(job, found, priced, keep=2)
+    whole, _ = search(job, found, priced, keep=2, prune=False)
+    assert pruned
+    assert [one.score for one in pruned] == [one.score for one in whole]
+
+
 @pytest.mark.parametrize("objective", ["cost", "time"])
 def test_bounds_are_right_for_both_objectives_and_under_tight_limits(objective: Any, catalog: Catalog) -> None:
     loose = job_named("dense", catalog)
@@ -293,7 +306,7 @@ def test_rejected_layouts_say_why_they_lose(plans: dict[str, Plan]) -> None:
 # --- more is never worse ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize("name", FIRST)
 def test_a_longer_deadline_never_costs_more(name: str, catalog: Catalog, plans: dict[str, Plan]) -> None:
     days = [plans[name].best.days * share for share in (0.25, 0.5, 1.0, 2.0)]
     costs = [cost(job_named(name, catalog, deadline_s=d * DAY_S * (1 + 1e-9)), catalog) for d in days]
@@ -309,7 +322,7 @@ def test_a_deadline_is_kept(name: str, catalog: Catalog, plans: dict[str, Plan])
     assert all(one.days <= deadline * (1 + 1e-12) for one in (found.best, *found.alternatives))
 
 
-@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize("name", FIRST)
 def test_a_bigger_budget_never_costs_more_and_a_smaller_one_is_kept(
     name: str, catalog: Catalog, plans: dict[str, Plan]
 ) -> None:
@@ -391,9 +404,9 @@ def test_a_cheaper_offer_never_costs_more(tenure: str, overlay: Overlay) -> None
     unit = {"unit": "server", "price": 200000.0} if tenure == "purchase" else {}
     base = OFFER | {"tenure": tenure} | unit
     costs = []
-    for factor in (1.5, 1.0, 0.5):
+    for factor in (1.0, 0.5):
         priced = overlay(offers=[base | {"price": float(base["price"]) * factor}])  # type: ignore[arg-type]
-        costs.append(cost(job_named("dense", priced, deadline_s=30 * DAY_S), priced))
+        costs.append(cost(job_named("dense", priced, deadline_s=60 * DAY_S, max_accelerators=32), priced))
     assert all(cheap < dear for dear, cheap in pairwise(costs))
 
 
