@@ -347,7 +347,7 @@ def configure(physics: Physics, layout: Layout, tariff: Tariff | None) -> Config
         capacity_bytes=_number(physics.device.memory_bytes),
         time=time,
         cost=cost,
-        profile=f"{site.profile.name}{': ' + site.profile_note if site.profile_note else ''}",
+        profile=site.profile_note or site.profile.name,
     )
 
 

@@ -86,7 +86,7 @@ def show_configuration(one: Configuration) -> None:
             f"{layout.global_batch:,} sequences = {layout.micro_batches} micro-batches of {layout.micro_batch} "
             f"on {layout.dp} replicas",
         ),
-        ("software", f"{one.framework}, profile {one.profile}"),
+        ("software", f"{one.framework}, {one.profile}"),
     ]
     print_table(["best" if one.fits else "does not fit", ""], rows)
     memory = [(name, size) for name, size in one.memory.items() if size > 0]

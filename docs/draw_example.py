@@ -1,0 +1,38 @@
+"""Draw the terminal picture of the README from the real output of its first command.
+
+    python docs/draw_example.py
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+COMMAND = (
+    "clusterplan plan --model llama-2-70b --tokens 2T --deadline 90d --hardware a800-sxm-80g,ascend-910b"
+)
+WIDTH = 132
+PICTURE = Path(__file__).parent / "images" / "plan.svg"
+
+
+def main() -> None:
+    """Run the command and save its answer, up to the reasons, as an SVG that needs nothing from the network."""
+    arguments = [sys.executable, "-c", "import sys; from optimizer.cli import main; sys.exit(main())", *COMMAND.split()[1:]]
+    output = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
+    lines = [line.rstrip()[:WIDTH] for line in output.split("\nAssumptions")[0].splitlines()]
+    console = Console(record=True, width=WIDTH, file=open("/dev/null", "w"))
+    console.print(Text(f"$ {COMMAND}", style="bold green"))
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+    svg = console.export_svg(title="clusterplan")
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+    PICTURE.write_text(svg, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
