@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from catalogs.catalog import Catalog
+from optimizer.cli import layers
+from optimizer.cli.layers import open_catalog
 from tests.cli.conftest import Cli
 
 COMMAND = [sys.executable, "-c", "import sys; from optimizer.cli import main; sys.exit(main())"]
@@ -36,6 +39,17 @@ CONFIG = {
     "hidden_act": "silu",
     "rms_norm_eps": 1e-5,
 }
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Catalog:
+    return Catalog()
+
+
+@pytest.fixture(autouse=True)
+def read_once(monkeypatch: pytest.MonkeyPatch, shipped: Catalog) -> None:
+    """The shipped catalog is read once for all commands of this file; directories of a test's own are read as ever."""
+    monkeypatch.setattr(layers, "open_catalog", lambda given=None: open_catalog(given) if given else shipped)
 
 
 def refused(cli: Cli, code: int, *arguments: str) -> str:

@@ -374,39 +374,51 @@ def test_more_memory_never_costs_more(name: str, catalog: Catalog, overlay: Over
     assert all(no_more(large, small) for small, large in pairwise(costs))
 
 
-@pytest.mark.parametrize(
-    "extra",
-    [
-        {"price": 5.0},
-        {"price": 1.9},
-        {"price": 1.0, "max_servers": 2},
-        {"price": 1.9, "accelerators_per_server": 4, "instance": "half"},
-        {"price": 150000.0, "tenure": "purchase", "unit": "server"},
-        {"price": 0.5, "tenure": "reserved_1y"},
-        {"price": 1.5, "scale_out_bytes_per_s_per_accelerator": 5e9},
-        {"price": 1.2, "training_grade": False},
-        {"price": 1.5, "accelerator": "a100-sxm-80g"},
-    ],
-    ids=str,
+SECOND: tuple[dict[str, Any], ...] = (
+    {"price": 5.0},
+    {"price": 1.9},
+    {"price": 1.0, "max_servers": 2},
+    {"price": 1.9, "accelerators_per_server": 4, "instance": "half"},
+    {"price": 150000.0, "tenure": "purchase", "unit": "server"},
+    {"price": 0.5, "tenure": "reserved_1y"},
+    {"price": 1.5, "scale_out_bytes_per_s_per_accelerator": 5e9},
+    {"price": 1.2, "training_grade": False},
+    {"price": 1.5, "accelerator": "a100-sxm-80g"},
 )
-def test_another_offer_never_makes_the_answer_worse(extra: dict[str, Any], catalog: Catalog, overlay: Overlay) -> None:
-    second = OFFER | {"name": "second", "provider": "Other"} | extra
-    both = overlay(offers=[OFFER, second])
-    for deadline in (None, 20 * DAY_S):
-        alone = cost(job_named("dense", catalog, deadline_s=deadline), catalog)
-        assert no_more(
-            cost(job_named("dense", both, deadline_s=deadline, offers=["house-h100", "second"]), both), alone
-        )
+PRICED: dict[str, dict[str, Any]] = {
+    "on_demand": {"tenure": "on_demand"},
+    "reserved_3y": {"tenure": "reserved_3y"},
+    "purchase": {"tenure": "purchase", "unit": "server", "price": 200000.0},
+}
+FACTORS = (1.5, 1.0, 0.8, 0.1)
 
 
-@pytest.mark.parametrize("tenure", ["on_demand", "reserved_3y", "purchase"])
-def test_a_cheaper_offer_never_costs_more(tenure: str, overlay: Overlay) -> None:
-    unit = {"unit": "server", "price": 200000.0} if tenure == "purchase" else {}
-    base = OFFER | {"tenure": tenure} | unit
-    costs = []
-    for factor in (1.0, 0.5):
-        priced = overlay(offers=[base | {"price": float(base["price"]) * factor}])  # type: ignore[arg-type]
-        costs.append(cost(job_named("dense", priced, deadline_s=60 * DAY_S, max_accelerators=32), priced))
+@pytest.fixture(scope="module")
+def market(overlay: Overlay) -> Catalog:
+    """Many offers, of which each job names its own."""
+    second = [OFFER | {"name": f"second-{i}", "provider": "Other"} | extra for i, extra in enumerate(SECOND)]
+    priced = [
+        OFFER | offer | {"name": f"{tenure}-{factor}", "price": offer.get("price", 2.0) * factor}
+        for tenure, offer in PRICED.items()
+        for factor in FACTORS
+    ]
+    return overlay(offers=[OFFER, *second, *priced])
+
+
+@pytest.mark.parametrize("deadline_s", [None, 40 * DAY_S])
+@pytest.mark.parametrize("second", range(len(SECOND)))
+def test_another_offer_never_makes_the_answer_worse(second: int, deadline_s: float | None, market: Catalog) -> None:
+    limits = {"deadline_s": deadline_s, "max_accelerators": 64}
+    alone = cost(job_named("dense", market, **limits), market)
+    both = cost(job_named("dense", market, offers=["house-h100", f"second-{second}"], **limits), market)
+    assert math.isfinite(alone)
+    assert no_more(both, alone)
+
+
+@pytest.mark.parametrize("tenure", PRICED)
+def test_a_cheaper_offer_never_costs_more(tenure: str, market: Catalog) -> None:
+    limits = {"deadline_s": 60 * DAY_S, "max_accelerators": 32}
+    costs = [cost(job_named("dense", market, offers=[f"{tenure}-{f}"], **limits), market) for f in FACTORS]
     assert all(cheap < dear for dear, cheap in pairwise(costs))
 
 
