@@ -8,7 +8,7 @@ from costmodels.columns import Column
 from costmodels.layer import LayerSeconds, Setting, dense_layer, head, moe_layer
 from costmodels.layout import Pipe
 from costmodels.partition import peak_stages, stage_layers
-from costmodels.stage import layers_of, stage_seconds
+from costmodels.stage import layers_of, stage_seconds, with_prediction_layers
 
 
 def slowest_stage(x: Setting, pipe: Pipe) -> tuple[Column, Column, Column]:
@@ -33,9 +33,10 @@ def micro_batch_breakdown(x: Setting, pipe: Pipe) -> dict[str, Column]:
     ``head`` output head and loss, ``recompute`` repeated forward work, ``offload`` exposed host traffic.
     """
     dense, moe, heads = slowest_stage(x, pipe)
+    whole = stage_seconds(x, layers_of(x), pipe, dense, moe, heads)
+    dense, moe, heads = with_prediction_layers(x.architecture, dense, moe, heads)
     layers: LayerSeconds = dense_layer(x).times(dense) + moe_layer(x).times(moe)
     output = head(x).passes
-    whole = stage_seconds(x, layers_of(x), pipe, dense, moe, heads)
     return {
         "matmul": layers.matmul_f + layers.matmul_b,
         "attention": layers.core_f + layers.core_b,

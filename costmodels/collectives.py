@@ -83,9 +83,11 @@ def all_to_all_seconds(
     return np.where(size > 1, np.maximum(inside, outside) + group_latency_s(size, stride, device), 0.0)
 
 
-def neighbour_seconds(message_bytes: Column, distance: Column, device: Device, up: Column, out: Column) -> Column:
-    """One message to the rank ``distance`` away (pipeline and ring neighbours)."""
-    inside = distance < device.scale_up_domain
+def neighbour_seconds(
+    message_bytes: Column, distance: Column, count: Column, device: Device, up: Column, out: Column
+) -> Column:
+    """One message to the rank ``distance`` away, the slowest of a chain of ``count`` such neighbours (a pipeline)."""
+    inside = distance * count <= device.scale_up_domain
     # In a full mesh a pair has one link of its own.
     pair = scale_up_bandwidth(np.full_like(device.scale_up_domain, 2.0), device, up)
     bandwidth = np.where(inside, pair, scale_out_bandwidth(distance, device, out))

@@ -81,7 +81,7 @@ class Device(Columns):
             compute_units=accelerator.compute_units or 0,
             host_link_bytes_per_s=accelerator.host_link_bytes_per_s or 0,
             scale_up_bytes_per_s=up.bandwidth_bytes_per_s,
-            scale_up_domain=up.domain if up.topology == "torus" else min(up.domain, server_accelerators),
+            scale_up_domain=scale_up_reach(accelerator, server_accelerators),
             scale_up_mesh=up.topology == "mesh",
             scale_out_bytes_per_s=scale_out,
             scale_up_latency_s=SCALE_UP_LATENCY_S if up.latency_s is None else up.latency_s,
@@ -94,6 +94,12 @@ class Device(Columns):
 
 SCALE_UP_LATENCY_S = 3e-6
 """Latency of one scale-up message where the catalog has none (order of magnitude of NCCL inside a server)."""
+
+
+def scale_up_reach(accelerator: Accelerator, server_accelerators: int) -> int:
+    """Accelerators that share the scale-up links: a torus reaches beyond the server, other domains end with it."""
+    up = accelerator.scale_up
+    return up.domain if up.topology == "torus" else min(up.domain, server_accelerators)
 
 
 def _leaf_accelerators(fabric: Fabric, server_accelerators: int) -> float:

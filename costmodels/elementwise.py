@@ -39,13 +39,15 @@ def attention_bytes(a: Architecture, s: Shard, r: Recipe, seq: Column) -> tuple[
     heads = HALF * (a.q_width + a.kv_width) / s.tp * tokens_per_rank(s, seq)
     scores = np.where(r.flash > 0, 0.0, HALF * s.micro_batch * a.heads / s.tp * seq * seq / s.cp)
     cast = np.where(r.operand_bytes < 2, HALF * (a.hidden + a.o_width / s.tp) * tokens_per_rank(s, seq), 0.0)
-    norms = a.norms_per_layer / 2
-    rotary = np.where(a.learned_positions > 0, 0.0, 1.0) + 2 * np.maximum(a.qk_norm_head, a.qk_norm_full)
+    # A parallel block has all its norms here.
+    norms = np.where(a.parallel_block > 0, a.norms_per_layer, a.norms_per_layer / 2)
+    rotary = np.where(a.learned_positions > 0, 0.0, 1.0)
+    qk_norm = np.maximum(a.qk_norm_head, a.qk_norm_full)
 
     def passes(way: int) -> Column:
         return np.asarray(
             residual * (norms * NORM[way] + RESIDUAL_ADD[way] + a.dropout * DROPOUT[way])
-            + heads * rotary * ROTARY[way]
+            + heads * (rotary * ROTARY[way] + qk_norm * NORM[way])
             + scores * (SCORES[way] + a.dropout * SCORES_DROPOUT[way])
             + cast * QUANTISE[way]
         )

@@ -151,11 +151,12 @@ def head(x: Setting) -> LayerSeconds:
     """Seconds of the output head and the loss, vocabulary split over tp, in half precision."""
     a, s = x.architecture, x.shard
     tokens = tokens_per_rank(s, x.seq)
-    linears = [(tokens, a.hidden, vocabulary_shard(a, s), np.ones(()))]
+    one = np.ones(())
+    linears = [(tokens, a.hidden, vocabulary_shard(a, s), one, one)]
     memory = head_bytes(a, s, x.recipe, x.seq)
     half = np.full(np.shape(x.recipe.operand_bytes), HALF)
     rate = x.device.attention_flops_per_s
-    return _block(x, linears, memory, rate=rate, operand_bytes=half, tensor_collectives=np.ones(()))
+    return _block(x, linears, memory, rate=rate, operand_bytes=half, tensor_collectives=one)
 
 
 def vocabulary_shard(a: Architecture, s: Shard) -> Column:
@@ -172,11 +173,11 @@ def _attention_block(x: Setting) -> LayerSeconds:
     plain = 1.0 - a.is_mla
     linears = [
         # Queries, keys and values in one product; a zero width drops a product.
-        (tokens, a.hidden, plain * (a.q_width / s.tp + 2.0 * kv_local), one),
-        (tokens, a.hidden, a.is_mla * (a.q_lora + a.kv_lora + a.rope_head_dim), one),
-        (tokens, np.where(has_q_lora > 0, a.q_lora, a.hidden), a.is_mla * a.q_width / s.tp, one),
-        (tokens, a.kv_lora, a.is_mla * a.heads * (a.nope_head_dim + a.v_head_dim) / s.tp, one),
-        (tokens, a.o_width / s.tp, a.hidden, one),
+        (tokens, a.hidden, plain * (a.q_width / s.tp + 2.0 * kv_local), one, one),
+        (tokens, a.hidden, a.is_mla * (a.q_lora + a.kv_lora + a.rope_head_dim), one, one),
+        (tokens, np.where(has_q_lora > 0, a.q_lora, a.hidden), a.is_mla * a.q_width / s.tp, one, one),
+        (tokens, a.kv_lora, a.is_mla * a.heads * (a.nope_head_dim + a.v_head_dim) / s.tp, one, one),
+        (tokens, a.o_width / s.tp, a.hidden, one, one),
     ]
     block = _block(
         x,
@@ -220,7 +221,10 @@ def _dense_mlp_block(x: Setting) -> LayerSeconds:
     a, s = x.architecture, x.shard
     tokens = tokens_per_rank(s, x.seq)
     one = np.ones(())
-    linears = [(tokens, a.hidden, (1.0 + a.gated) * a.ffn / s.tp, one), (tokens, a.ffn / s.tp, a.hidden, one)]
+    linears = [
+        (tokens, a.hidden, (1.0 + a.gated) * a.ffn / s.tp, one, one),
+        (tokens, a.ffn / s.tp, a.hidden, one, one),
+    ]
     return _block(
         x,
         linears,
@@ -240,11 +244,11 @@ def _moe_block(x: Setting) -> LayerSeconds:
     per_expert = routed / local
     wide = 1.0 + a.gated
     linears = [
-        (residual_tokens(s, x.seq), a.hidden, a.experts, one),
-        (per_expert, a.hidden, wide * a.moe_ffn / s.etp, local),
-        (per_expert, a.moe_ffn / s.etp, a.hidden, local),
-        (tokens, a.hidden, wide * a.shared_ffn / s.tp, one),
-        (tokens, a.shared_ffn / s.tp, a.hidden, one),
+        (residual_tokens(s, x.seq), a.hidden, a.experts, one, one),
+        (per_expert, a.hidden, wide * a.moe_ffn / s.etp, local, e.expert_efficiency),
+        (per_expert, a.moe_ffn / s.etp, a.hidden, local, e.expert_efficiency),
+        (tokens, a.hidden, wide * a.shared_ffn / s.tp, one, one),
+        (tokens, a.shared_ffn / s.tp, a.hidden, one, one),
     ]
     block = _block(
         x,
@@ -266,25 +270,27 @@ def _moe_block(x: Setting) -> LayerSeconds:
 
 def _block(
     x: Setting,
-    linears: list[tuple[Column, Column, Column, Column]],
+    linears: list[tuple[Column, Column, Column, Column, Column]],
     memory: tuple[Column, Column],
     *,
     rate: Column,
     operand_bytes: Column,
     tensor_collectives: Column,
 ) -> LayerSeconds:
-    """Linear layers, element-wise traffic and ``tensor_collectives`` all-reduces of the residual stream each way."""
+    """Linear layers, element-wise traffic and ``tensor_collectives`` all-reduces of the residual stream each way.
+
+    A linear layer is tokens, width in, width out, how many of them are launched together, and the rate of their kind.
+    """
     a, s, e, d = x.architecture, x.shard, x.efficiency, x.device
     bandwidth = d.memory_bandwidth_bytes_per_s * e.memory_efficiency
     forward = input_gradient = weight_gradient = np.zeros(())
-    for tokens, width_in, width_out, batch in linears:
-        grouped = np.where(batch > 1, e.expert_efficiency, 1.0)
+    for tokens, width_in, width_out, batch, kind_rate in linears:
         f, i, w = linear_seconds(
             tokens,
             width_in,
             width_out,
             batch,
-            flops_per_s=rate * e.gemm_efficiency * grouped,
+            flops_per_s=rate * e.gemm_efficiency * kind_rate,
             bytes_per_s=bandwidth,
             compute_units=d.compute_units,
             element_bytes=operand_bytes,

@@ -30,7 +30,7 @@ def bubble_seconds(pipe: Pipe, slowest_s: Column, total_s: Column, weight_gradie
         pipe: pipeline columns.
         slowest_s: forward and backward seconds of one micro-batch on the slowest stage (all its chunks).
         total_s: the same summed over the stages.
-        weight_gradient_s: weight-gradient seconds of one micro-batch on the slowest stage.
+        weight_gradient_s: weight-gradient seconds of one micro-batch, mean over the stages.
     """
     plain = (total_s - slowest_s) / pipe.vpp
     filled = 2.0 * (pipe.pp - 1) * weight_gradient_s

@@ -19,6 +19,7 @@ from costmodels.activations import (
     operator_mlp_activations,
     operator_moe_activations,
 )
+from costmodels.architecture import Architecture
 from costmodels.columns import Column, Columns
 from costmodels.elementwise import HALF
 from costmodels.layer import PassSeconds, Setting, dense_layer, head, moe_layer
@@ -130,11 +131,7 @@ class StageSeconds(Columns):
 def stage_seconds(x: Setting, layers: Layers, pipe: Pipe, dense: Column, moe: Column, has_head: Column) -> StageSeconds:
     """Seconds of one micro-batch through ``dense`` and ``moe`` layers, and the head where ``has_head`` is 1."""
     share = recomputed_share(x, pipe)
-    # Multi-token prediction: further layers of the last kind behind the stack, each with a pass through the head.
-    extra = has_head * x.architecture.mtp_layers
-    with_experts = x.architecture.moe_layers > 0
-    dense, moe = dense + np.where(with_experts, 0.0, extra), moe + np.where(with_experts, extra, 0.0)
-    has_head = has_head + extra
+    dense, moe, has_head = with_prediction_layers(x.architecture, dense, moe, has_head)
     forward = dense * layers.dense.forward + moe * layers.moe.forward
     backward = dense * layers.dense.backward + moe * layers.moe.backward
     selective = dense * layers.dense.selective + moe * layers.moe.selective
@@ -153,6 +150,18 @@ def stage_seconds(x: Setting, layers: Layers, pipe: Pipe, dense: Column, moe: Co
         offload=x.shard.offload_activations * np.maximum(traffic - forward - backward - recompute, 0.0),
         weight_gradient=weight_gradient,
     )
+
+
+def with_prediction_layers(
+    a: Architecture, dense: Column, moe: Column, has_head: Column
+) -> tuple[Column, Column, Column]:
+    """Dense layers, MoE layers and passes through the head, multi-token prediction included.
+
+    It adds layers of the last kind behind the stack, on the stage of the head, each with a pass through the head.
+    """
+    extra = has_head * a.mtp_layers
+    with_experts = a.moe_layers > 0
+    return dense + np.where(with_experts, 0.0, extra), moe + np.where(with_experts, extra, 0.0), has_head + extra
 
 
 def stage_activations(x: Setting, layers: Layers, pipe: Pipe, dense: Column, moe: Column) -> Column:
@@ -236,7 +245,7 @@ class StageCosts(Columns):
         slowest_s: one micro-batch on the slowest stage, forward, backward and recomputation.
         all_stages_s: the same summed over all stages.
         forward_s, backward_s: of the stage that is longest in each (windows in which traffic can hide).
-        weight_gradient_s: of the stage where it is longest.
+        weight_gradient_s: of one micro-batch, mean over the stages.
         dense_params, expert_params: on the rank that holds most of each.
         message_bytes: what a rank sends to the next stage: its share of one activation, split over tp (Narayanan et al.
             2021, section 4.1) and gathered again inside the server.
@@ -268,7 +277,7 @@ def stage_costs(x: Setting, layers: Layers, pipe: Pipe) -> StageCosts:
         all_stages_s=whole.total,
         forward_s=reduce(np.maximum, [t.forward for t in stages]),
         backward_s=reduce(np.maximum, [t.backward + t.recompute for t in stages]),
-        weight_gradient_s=reduce(np.maximum, [t.weight_gradient for t in stages]),
+        weight_gradient_s=whole.weight_gradient / pipe.pp,
         dense_params=reduce(np.maximum, [p[0] for p in params]),
         expert_params=reduce(np.maximum, [p[1] for p in params]),
         message_bytes=HALF * a.hidden * tokens_per_rank(s, x.seq) / s.tp,

@@ -49,7 +49,7 @@ def pipeline_seconds(stage: StageCosts, s: Shard, pipe: Pipe, replicas: Replicas
     Interleaved schedules overlap them with compute as far as the profile's overlap says.
     """
     one = neighbour_seconds(
-        stage.message_bytes, s.tp * s.cp * replicas.dp, d, e.scale_up_efficiency, e.scale_out_efficiency
+        stage.message_bytes, s.tp * s.cp * replicas.dp, pipe.pp, d, e.scale_up_efficiency, e.scale_out_efficiency
     )
     exposed = np.where(pipe.vpp > 1, 1.0 - e.tensor_overlap, 1.0)
     count = 2.0 * (replicas.micro_batches * pipe.vpp + pipe.pp - 1)
@@ -103,7 +103,9 @@ def optimizer_seconds(stage: StageCosts, s: Shard, replicas: Replicas, r: Recipe
     sharded = replicas.zero >= 1
     params = stage.dense_params / np.where(sharded, ranks, 1.0)
     params = params + stage.expert_params / np.where(sharded, expert_ranks, 1.0)
-    moved = params * (2.0 * (r.master_bytes + r.moment_bytes) + r.gradient_bytes + r.parameter_bytes)
+    # Without a master copy the parameter itself is read and written.
+    own = np.where(r.master_bytes > 0, 1.0, 2.0) * r.parameter_bytes
+    moved = params * (2.0 * (r.master_bytes + r.moment_bytes) + r.gradient_bytes + own)
     host = np.maximum(d.host_link_bytes_per_s, 1.0)
     memory = d.memory_bandwidth_bytes_per_s * e.memory_efficiency
     return moved / np.where(replicas.offload_optimizer > 0, host, memory)

@@ -304,8 +304,10 @@ class SiteSearch:
             )
             cost = np.where(cost <= self.job.budget_usd, cost, np.inf)
             score = cost if self.objective == "cost" else np.where(np.isfinite(cost), wall_s, np.inf)
-            best = np.argmin(score, axis=1)
-            scores = score[np.arange(len(best)), best]
+            scores = np.min(score, axis=1)
+            # Of equal scores the documented order takes the earlier, or cheaper, plan; then the smaller cluster.
+            other = wall_s if self.objective == "cost" else cost
+            best = np.argmin(np.where(score <= scores[:, None], other, np.inf), axis=1)
             for row in np.argsort(scores, kind="stable"):
                 if not scores[row] <= leaders.threshold or not np.isfinite(scores[row]):
                     break

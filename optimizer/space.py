@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from costmodels.architecture import Architecture
 from costmodels.columns import Column
+from costmodels.device import scale_up_reach
 from costmodels.layout import ALL_LAYERS, Pipe, Shard
 from costmodels.partition import can_partition, chunk_layers
 from optimizer.job import Job
@@ -29,6 +30,7 @@ PARTIAL_SHARES = (0.25, 0.5, 0.75)
 RULES: dict[str, str] = {
     "tensor-divides-heads": f"tp divides the attention heads and the MLP width and is at most {MAX_TENSOR_PARALLEL}",
     "tensor-matches-kv-heads": "tp divides the key/value heads or is a multiple of them",
+    "tensor-aligned": "tp divides the scale-up domain or is a multiple of it, so that no group straddles two domains",
     "context-slices": f"cp is a power of two that leaves at least {MIN_CONTEXT_TOKENS} tokens per rank",
     "expert-divides": "ep divides the experts; experts are not split further (etp = 1)",
     "micro-batch-power": f"micro-batches are powers of two up to {MAX_MICRO_BATCH}",
@@ -185,7 +187,8 @@ class Spaces:
     def of(self, site: Site, limit: int) -> Space:
         """The space of a site with at most ``limit`` accelerators."""
         host = site.accelerator.host_link_bytes_per_s is not None
-        key = (site.framework.name, site.server_accelerators, host, limit)
+        reach = scale_up_reach(site.accelerator, site.server_accelerators)
+        key = (site.framework.name, site.server_accelerators, reach, host, limit)
         if key not in self._built:
             self._built[key] = Space(self.architecture, self.job, site, limit)
         return self._built[key]
@@ -221,6 +224,7 @@ def _offload(job: Job, site: Site) -> list[tuple[int, int]]:
 def _shards(a: Architecture, job: Job, site: Site, limit: int) -> Shard:
     f = site.framework
     heads, kv_heads = int(a.heads), int(a.kv_heads)
+    domain = scale_up_reach(site.accelerator, site.server_accelerators)
     tensor = [
         t
         for t in (divisors(heads) if f.tensor_parallel else [1])
@@ -228,6 +232,7 @@ def _shards(a: Architecture, job: Job, site: Site, limit: int) -> Shard:
         and int(a.ffn) % t == 0
         and int(a.shared_ffn) % t == 0
         and (kv_heads % t == 0 or t % kv_heads == 0)
+        and (domain % t == 0 or t % domain == 0)
     ]
     context = powers_of_two(job.seq / MIN_CONTEXT_TOKENS) if f.context_parallel else [1]
     context = [c for c in context if job.seq % (2 * c) == 0 or c == 1]
@@ -267,17 +272,15 @@ def _pipes(a: Architecture, site: Site, limit: int) -> Pipe:
             cuts.extend((pp, v, 0) for v in range(2, layers // pp + 1))
     grid = np.array(cuts, dtype=np.float64)
     pipe = Pipe(pp=grid[:, 0], vpp=grid[:, 1], zero_bubble=grid[:, 2])
-    possible = can_partition(a, pipe, np.asarray(float(f.uneven_pipeline))) > 0
-    # Chunks that hold no fewer layers than with one chunk less are the same cut with empty turns.
-    fuller = chunk_layers(a, pipe) * pipe.pp * pipe.vpp - a.layers < pipe.pp * pipe.vpp
-    keep = np.asarray(possible & fuller)
+    keep = np.asarray(can_partition(a, pipe, np.asarray(float(f.uneven_pipeline))) > 0)
     return pipe.map(lambda column: column[keep])
 
 
 def recompute_layers(a: Architecture, pipe: Pipe, share: Column) -> Column:
     """Leading layers of each full stage that a share of the stage means (1 = all layers)."""
     full = chunk_layers(a, pipe) * pipe.vpp
-    return np.where(share >= 1.0, ALL_LAYERS, np.ceil(share * full))
+    layers = np.ceil(share * full)
+    return np.where(layers >= full, ALL_LAYERS, layers)
 
 
 class ReplicaCounts:

@@ -28,6 +28,8 @@ def broken_rules(layout: Layout, physics: Physics, job: Job) -> list[str]:
     rule("tensor-divides-heads", int(a.shared_ffn) % layout.tp == 0)
     rule("tensor-divides-heads", layout.tp <= MAX_TENSOR_PARALLEL)
     rule("tensor-matches-kv-heads", kv_heads % layout.tp == 0 or layout.tp % kv_heads == 0)
+    domain = int(physics.device.scale_up_domain)
+    rule("tensor-aligned", domain % layout.tp == 0 or layout.tp % domain == 0)
     if experts:
         rule("expert-divides", experts % layout.ep == 0 and int(a.moe_ffn) % layout.etp == 0)
     else:
