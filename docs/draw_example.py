@@ -1,10 +1,8 @@
-"""Draw the terminal picture of the README from the real output of its first command.
-
-    python docs/draw_example.py
-"""
+"""Draw the terminal picture of the README from the real output of its first command: ``python docs/draw_example.py``."""
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -13,24 +11,21 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-COMMAND = (
-    "clusterplan plan --model llama-2-70b --tokens 2T --deadline 90d --hardware a800-sxm-80g,ascend-910b"
-)
+COMMAND = "clusterplan plan --model llama-2-70b --tokens 2T --deadline 90d --hardware a800-sxm-80g,ascend-910b"
 WIDTH = 132
 PICTURE = Path(__file__).parent / "images" / "plan.svg"
 
 
 def main() -> None:
     """Run the command and save its answer, up to the reasons, as an SVG that needs nothing from the network."""
-    arguments = [sys.executable, "-c", "import sys; from optimizer.cli import main; sys.exit(main())", *COMMAND.split()[1:]]
+    program = "import sys; from optimizer.cli import main; sys.exit(main())"
+    arguments = [sys.executable, "-c", program, *COMMAND.split()[1:]]
     output = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
-    lines = [line.rstrip()[:WIDTH] for line in output.split("\nAssumptions")[0].splitlines()]
-    console = Console(record=True, width=WIDTH, file=open("/dev/null", "w"))
+    console = Console(record=True, width=WIDTH, file=io.StringIO())
     console.print(Text(f"$ {COMMAND}", style="bold green"))
-    for line in lines:
-        console.print(Text(line), soft_wrap=True)
-    svg = console.export_svg(title="clusterplan")
-    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+    for line in output.split("\nAssumptions")[0].splitlines():
+        console.print(Text(line.rstrip()[:WIDTH]), soft_wrap=True)
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title="clusterplan"), flags=re.DOTALL)
     PICTURE.write_text(svg, encoding="utf-8")
 
 
