@@ -1,4 +1,4 @@
-"""Draw the terminal picture of the README from the real output of its first command: ``python docs/draw_example.py``."""
+"""Draw the terminal picture of the README from the real output of its first command."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def main() -> None:
     for line in output.split("\nAssumptions")[0].splitlines():
         console.print(Text(line.rstrip()[:WIDTH]), soft_wrap=True)
     svg = re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title="clusterplan"), flags=re.DOTALL)
+    svg = svg.replace("Fira Code, monospace", "Menlo, Consolas, DejaVu Sans Mono, monospace")
     PICTURE.write_text(svg, encoding="utf-8")
 
 
