@@ -224,6 +224,7 @@ def layout_from_request(
     ep: int,
     etp: int,
     zero: int | None,
+    zero_group: int | None,
     micro_batch: int,
     recompute: str,
     offload: str,
@@ -275,6 +276,10 @@ def layout_from_request(
         )
     if zero is None:
         zero = 1 if 1 in framework.zero_stages else max(framework.zero_stages)
+    if zero_group is not None and (zero < 2 or (dp * cp) % zero_group):
+        raise UsageError(
+            f"--zero-group {zero_group}: sharing groups need ZeRO 2 or 3 and must divide the {dp * cp} data-parallel ranks"
+        )
     if sequence_parallel is None:
         sequence_parallel = tp > 1 and framework.sequence_parallel
     return Layout(
@@ -286,7 +291,7 @@ def layout_from_request(
         ep=ep,
         etp=etp,
         zero=zero,
-        zero_group=0,
+        zero_group=zero_group or 0,
         micro_batch=micro_batch,
         micro_batches=micro_batches,
         global_batch=job.global_batch,

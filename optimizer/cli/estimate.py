@@ -41,6 +41,10 @@ def estimate(
     zero: Annotated[
         int | None, typer.Option("--zero", min=0, max=3, help="ZeRO stage (FSDP full shard = 3); default: 1 or 3.")
     ] = None,
+    zero_group: Annotated[
+        int | None,
+        typer.Option("--zero-group", min=1, help="Ranks sharing one copy of ZeRO 2/3 state (HSDP); default: all."),
+    ] = None,
     micro_batch: Annotated[int, typer.Option("--micro-batch", min=1, help="Sequences per micro-batch.")] = 1,
     global_batch: GlobalBatch = None,
     recompute: Annotated[
@@ -102,6 +106,7 @@ def estimate(
         ep=ep,
         etp=etp,
         zero=zero,
+        zero_group=zero_group,
         micro_batch=micro_batch,
         recompute=recompute,
         offload=offload,
