@@ -278,7 +278,7 @@ def layout_from_request(
         zero = 1 if 1 in framework.zero_stages else max(framework.zero_stages)
     if zero_group is not None and (zero < 2 or (dp * cp) % zero_group):
         raise UsageError(
-            f"--zero-group {zero_group}: sharing groups need ZeRO 2 or 3 and must divide the {dp * cp} data-parallel ranks"
+            f"--zero-group {zero_group}: needs ZeRO 2 or 3 and must divide the {dp * cp} data-parallel ranks"
         )
     if sequence_parallel is None:
         sequence_parallel = tp > 1 and framework.sequence_parallel
