@@ -67,16 +67,19 @@ def data_parallel_seconds(
     """
     ranks, expert_ranks = sharding_ranks(s, replicas)
     reduce, gather, copies = np.zeros(()), np.zeros(()), np.zeros(())
+    travels = np.where(replicas.zero == 0, r.reduce_bytes, r.gather_bytes)
     for params, split, all_ranks, stride in (
         (stage.dense_params, ranks, replicas.dp * s.cp, s.tp),
         (stage.expert_params, expert_ranks, expert_replicas(s, replicas.dp), s.ep * s.etp),
     ):
+        if not np.any(params):
+            continue
         bandwidth = group_bandwidth(split, stride, d, e.scale_up_efficiency, e.scale_out_efficiency)
         latency = group_latency_s(split, stride, d)
         reduce = reduce + gather_seconds(r.reduce_bytes * params, split, bandwidth, latency)
-        gather = gather + gather_seconds(
-            np.where(replicas.zero == 0, r.reduce_bytes, r.gather_bytes) * params, split, bandwidth, latency
-        )
+        gather = gather + gather_seconds(travels * params, split, bandwidth, latency)
+        if not np.any(replicas.zero_group):
+            continue
         # Several copies of the sharded state (HSDP): their gradient shards are all-reduced across the copies.
         replicated = np.maximum(all_ranks / split, 1.0)
         across = group_bandwidth(replicated, stride * split, d, e.scale_up_efficiency, e.scale_out_efficiency)
@@ -87,11 +90,14 @@ def data_parallel_seconds(
         return traffic - np.minimum(e.data_overlap * traffic, window)
 
     m = replicas.micro_batches
-    forward, backward = stage.forward_s, stage.backward_s
-    once = exposed(reduce + copies, backward) + exposed(gather, forward)
-    twice = m * exposed(reduce, backward) + exposed(copies, backward) + exposed(gather, forward)
-    always = m * (exposed(gather, forward) + exposed(gather + reduce, backward)) + exposed(copies, backward)
-    return np.where(replicas.zero >= 3, always, np.where(replicas.zero >= 2, twice, once))
+    gathers_always = replicas.zero >= 3
+    behind_backward = exposed(reduce + np.where(gathers_always, gather, 0.0), stage.backward_s)
+    behind_forward = exposed(gather, stage.forward_s)
+    return (
+        np.where(replicas.zero >= 2, m, 1.0) * behind_backward
+        + np.where(gathers_always, m, 1.0) * behind_forward
+        + exposed(copies, stage.backward_s)
+    )
 
 
 def optimizer_seconds(stage: StageCosts, s: Shard, replicas: Replicas, r: Recipe, d: Device, e: Efficiency) -> Column:

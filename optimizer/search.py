@@ -281,9 +281,14 @@ class SiteSearch:
         return fits
 
     def _valid(self, column: _Stages, replicas: Replicas) -> NDArray[np.bool_]:
-        multiple = (column.pipe.vpp == 1) | (np.mod(replicas.micro_batches, column.pipe.pp) == 0)
-        experts = np.mod(column.shard.tp * column.shard.cp * replicas.dp, column.shard.ep) == 0
-        return np.asarray(multiple & experts)
+        valid = np.ones(replicas.dp.shape, dtype=bool)
+        if np.any(column.pipe.vpp > 1):
+            turns = replicas.micro_batches / column.pipe.pp
+            valid &= (column.pipe.vpp == 1) | (turns == np.floor(turns))
+        if np.any(column.shard.ep > 1):
+            groups = column.shard.tp * column.shard.cp * replicas.dp / column.shard.ep
+            valid &= groups == np.floor(groups)
+        return valid
 
     def _offer(
         self,
