@@ -48,6 +48,7 @@ class Framework(Record):
         optimizers: optimizer names it offers.
         reserve_bytes: held by driver, runtime and communication libraries outside the allocator, per device.
         fragmentation: share of the allocated peak that the caching allocator reserves on top.
+        memory_log_sigma: standard deviation of log(measured / predicted) peak memory.
     """
 
     vendors: tuple[str, ...]
@@ -80,3 +81,4 @@ class Framework(Record):
     optimizers: tuple[str, ...]
     reserve_bytes: Bytes = Field(ge=0, le=2**34)
     fragmentation: float = Field(ge=0, le=0.5)
+    memory_log_sigma: float = Field(default=0.1, ge=0, le=1.0)

@@ -69,7 +69,7 @@ def resolve_profile(
 ) -> tuple[Profile, str]:
     """The profile that holds for a combination, and a sentence for the plan that says where it comes from.
 
-    An inherited profile names its relative in ``inherited_from`` and has a wider ``log_sigma``.
+    An inherited profile names its relative in ``inherited_from``, has a wider ``log_sigma`` and no campaign of its own.
 
     Raises:
         UnknownNameError: neither a relative nor a ``generic`` profile exists.
@@ -126,5 +126,6 @@ def resolve_profile(
 def _inherited(profile: Profile, reason: str, steps: int) -> tuple[Profile, str]:
     sigma = min(math.hypot(profile.log_sigma, math.sqrt(steps) * STEP_LOG_SIGMA), 1.0)
     moe_sigma = min(math.hypot(profile.moe_log_sigma, math.sqrt(steps) * STEP_LOG_SIGMA), 1.0)
-    copy = profile.model_copy(update={"inherited_from": profile.name, "log_sigma": sigma, "moe_log_sigma": moe_sigma})
+    changed = {"inherited_from": profile.name, "log_sigma": sigma, "moe_log_sigma": moe_sigma, "campaigns": ()}
+    copy = profile.model_copy(update=changed)
     return copy, f"profile inherited from {profile.name} ({reason}), residual {sigma:.1%}"

@@ -33,8 +33,14 @@ class Profile(Record):
         step_overhead_s: seconds per step outside the model: batch loading, gradient norm, host synchronisation.
         layer_launch_s: host time to launch the forward kernels of one layer (a floor, not an addition).
         jitter_per_doubling: fractional slow-down of a step per doubling of the number of servers.
-        log_sigma: standard deviation of log(measured / predicted) step time of dense models, held-apart.
+        log_sigma: standard deviation of log(measured / predicted) step time of dense models on clusters and software
+            among ``campaigns``, of groups of runs that were held apart from the fit.
         moe_log_sigma: the same of models with experts.
+        cluster_log_sigma: what a cluster or software campaign that is not among ``campaigns`` adds in quadrature, of
+            sources that were held apart whole; dense models.
+        moe_cluster_log_sigma: the same of models with experts.
+        campaigns: sources of the fitted runs.
+        largest: accelerators of the largest fitted run (0 = none).
         shifts: log step time under a software release or switch over that of an average one, by label
             ("release dense nemo-25.07", "switch moe hybridep"); what a plan assumes is an average release, shift 0.
     """
@@ -59,4 +65,8 @@ class Profile(Record):
     jitter_per_doubling: float = Field(ge=0, le=0.2)
     log_sigma: float = Field(ge=0, le=1.0)
     moe_log_sigma: float = Field(default=0.25, ge=0, le=1.0)
+    cluster_log_sigma: float = Field(default=0.1, ge=0, le=1.0)
+    moe_cluster_log_sigma: float = Field(default=0.1, ge=0, le=1.0)
+    campaigns: tuple[str, ...] = ()
+    largest: NonNegativeInt = 0
     shifts: dict[str, float] = Field(default={})

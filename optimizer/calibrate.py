@@ -11,19 +11,18 @@ with Levenberg damping (Nocedal & Wright 2006, section 10.3) on iteratively re-w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.catalog import Catalog
-from catalogs.inheritance import framework_family, resolve_profile
-from catalogs.profile import Precision, Profile
-from catalogs.runs import Run
+from catalogs.inheritance import framework_family
+from catalogs.profile import Precision
 from costmodels.columns import Column
 from costmodels.efficiency import Efficiency
-from optimizer.runs_prediction import RunTable
+from optimizer.runs_prediction import Combination, RunTable
 
 Key = tuple[str, ...]
 
@@ -74,9 +73,6 @@ CONSTANTS: dict[str, Constant] = {
     "jitter_per_doubling": Constant(0.0, 0.03, 0.004),
 }
 """The constants that step times decide, as fields of :class:`catalogs.profile.Profile`."""
-
-NORMAL_90 = 1.6449
-"""Half-width of the 90% interval of a normal distribution, in standard deviations."""
 
 NOISE = 0.04
 """Relative error of a single row against which priors weigh: repeats of a layout on other software differ by it."""
@@ -155,6 +151,19 @@ class Fit:
         return {name: float(c.outer(inner[i])) for i, (name, c) in enumerate(CONSTANTS.items())}
 
 
+@dataclass(frozen=True)
+class Anchor:
+    """What a fit to few rows is drawn to: the profiles that hold now.
+
+    Attributes:
+        constants: of a combination, on the logit scale.
+        shifts: as in :class:`Fit`.
+    """
+
+    constants: Mapping[Combination, NDArray[np.float64]] = field(default_factory=dict)
+    shifts: Mapping[Key, float] = field(default_factory=dict)
+
+
 def efficiency_of(inner: NDArray[np.float64]) -> Efficiency:
     """Efficiency columns from constants on the logit scale, shape (rows, constants)."""
     values = {name: c.outer(inner[:, i]) for i, (name, c) in enumerate(CONSTANTS.items())}
@@ -167,7 +176,7 @@ def fit(
     *,
     start: Fit | None = None,
     weights: Column | None = None,
-    around: Mapping[tuple[str, str, Precision], NDArray[np.float64]] | None = None,
+    anchor: Anchor | None = None,
     iterations: int = 30,
     step: float = 1e-3,
 ) -> Fit:
@@ -178,14 +187,14 @@ def fit(
         table: measured rows.
         start: where to start (the priors if None).
         weights: of the rows (0 leaves one out).
-        around: constants (logit scale) of combinations that the fit is drawn to instead of the general priors.
+        anchor: what the fit is drawn to instead of the general priors.
         iterations: at most so many steps.
         step: of the finite differences, on the logit scale.
     """
     from scipy import sparse
 
     count = len(CONSTANTS)
-    combinations = list(zip(table.accelerators, table.frameworks, table.precisions, strict=True))
+    combinations = table.combinations
     keys_of = {c: level_keys(catalog, *c) for c in set(combinations)}
     slots: dict[tuple[int, Key], int] = {}
     for keys in keys_of.values():
@@ -212,8 +221,10 @@ def fit(
         for label, index in label_slots.items():
             shifts[index] = start.shifts.get(label, 0.0)
     general = np.array([c.inner(c.expected) for c in CONSTANTS.values()])
-    base = np.array([(around or {}).get(c, general) for c in combinations])
-    measured = np.log(table.measured_s)
+    anchor = anchor or Anchor()
+    base = np.array([anchor.constants.get(c, general) for c in combinations])
+    known = np.array([sum(anchor.shifts.get(label, 0.0) for label in some) for some in labels])
+    measured = np.log(table.measured_s) - known
     row_weights = np.ones(rows) if weights is None else weights
 
     def inner(parts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -273,152 +284,16 @@ def fit(
     )
 
 
-def predicted(
-    catalog: Catalog,
-    table: RunTable,
-    fitted: Fit,
-    *,
-    around: Mapping[tuple[str, str, Precision], NDArray[np.float64]] | None = None,
-) -> Column:
-    """Predicted seconds per step of a table's rows under fitted constants (``around`` as in :func:`fit`)."""
-    combinations = list(zip(table.accelerators, table.frameworks, table.precisions, strict=True))
-    known: Mapping[tuple[str, str, Precision], NDArray[np.float64]] = {
-        c: fitted.inner(level_keys(catalog, *c), (around or {}).get(c)) for c in set(combinations)
-    }
-    shifts = [sum(fitted.shifts.get(label, 0.0) for label in labels_of(table, row)) for row in range(len(table))]
+def predicted(catalog: Catalog, table: RunTable, fitted: Fit, *, anchor: Anchor | None = None) -> Column:
+    """Predicted seconds per step of a table's rows under fitted constants (``anchor`` as in :func:`fit`)."""
+    anchor = anchor or Anchor()
+    combinations = table.combinations
+    known = {c: fitted.inner(level_keys(catalog, *c), anchor.constants.get(c)) for c in set(combinations)}
+    shifts = [
+        sum(fitted.shifts.get(label, 0.0) + anchor.shifts.get(label, 0.0) for label in labels_of(table, row))
+        for row in range(len(table))
+    ]
     return table.predict(efficiency_of(np.array([known[c] for c in combinations]))) * np.exp(shifts)
-
-
-def profiles_of(
-    catalog: Catalog,
-    table: RunTable,
-    fitted: Fit,
-    residuals: Column,
-    *,
-    date: str,
-    origin: str = "",
-    around: Mapping[tuple[str, str, Precision], NDArray[np.float64]] | None = None,
-) -> list[Profile]:
-    """One profile per combination in the table.
-
-    Args:
-        catalog: says which accelerators are relatives.
-        table: the rows of the fit.
-        fitted: its constants.
-        residuals: log(measured / predicted) of every row, held apart.
-        date: of the fit, ISO.
-        origin: where the rows are from; default: the sources that the rows name.
-        around: as in :func:`fit`.
-    """
-    combinations = list(zip(table.accelerators, table.frameworks, table.precisions, strict=True))
-    everywhere = {kind: _sigma(residuals[table.is_moe == moe], None) for kind, moe in (("dense", False), ("moe", True))}
-    found = []
-    for combination in sorted(set(combinations)):
-        accelerator, framework, precision = combination
-        mine = np.array([c == combination for c in combinations])
-        sources = sorted({run.source or run.id for run, own in zip(table.runs, mine, strict=True) if own})
-        constants = fitted.values(level_keys(catalog, *combination), (around or {}).get(combination))
-        labels = {
-            " ".join((label[0], label[1], label[3])): round(value, 3)
-            for label, value in sorted(fitted.shifts.items())
-            if label[2] in (framework if label[0] == "release" else framework_family(framework),) and round(value, 3)
-        }
-        found.append(
-            Profile.model_validate(
-                {
-                    "name": f"{accelerator}.{framework}.{precision}",
-                    "title": f"{framework} on {accelerator}, {precision}",
-                    "accelerator": accelerator,
-                    "framework": framework,
-                    "precision": precision,
-                    "rows": int(mine.sum()),
-                    **{name: float(f"{value:.4g}") for name, value in constants.items()},
-                    "log_sigma": round(_sigma(residuals[mine & ~table.is_moe], everywhere["dense"]), 4),
-                    "moe_log_sigma": round(_sigma(residuals[mine & table.is_moe], everywhere["moe"]), 4),
-                    "shifts": labels,
-                    "sources": {"*": origin or "fitted to measured runs of " + "; ".join(sources)},
-                    "date": date,
-                }
-            )
-        )
-    return found
-
-
-SIGMA_ROWS = 6.0
-"""How many rows of its own a combination needs before its residual weighs as much as that of all combinations."""
-
-
-def _sigma(residuals: Column, overall: float | None) -> float:
-    """The sigma whose 90% interval holds 90% of the residuals, drawn towards ``overall`` where there are few rows."""
-    own = float(np.quantile(np.abs(residuals), 0.9)) / NORMAL_90 if residuals.size else 0.0
-    if overall is None:
-        return min(own or 0.25, 1.0)
-    share = residuals.size / (residuals.size + SIGMA_ROWS)
-    return min(float(np.sqrt(share * own**2 + (1.0 - share) * overall**2)), 1.0)
-
-
-def calibrated(catalog: Catalog, table: RunTable, *, date: str, alone: bool = False) -> list[Profile]:
-    """Profiles of the combinations in a table, fitted to its rows.
-
-    Args:
-        catalog: its profiles are what the fit is drawn to.
-        table: measured rows.
-        date: of the fit, ISO.
-        alone: draw to the general priors instead, as the shipped profiles themselves were fitted.
-    """
-    combinations = sorted(set(zip(table.accelerators, table.frameworks, table.precisions, strict=True)))
-    around: dict[tuple[str, str, Precision], NDArray[np.float64]] = {}
-    if not alone:
-        for combination in combinations:
-            accelerator, framework, precision = combination
-            known, _ = resolve_profile(catalog, catalog.accelerators[accelerator], framework, precision)
-            around[combination] = np.array([c.inner_within(getattr(known, name)) for name, c in CONSTANTS.items()])
-    fitted = fit(catalog, table, around=around)
-    held = held_apart(catalog, table, fitted, around=around)
-    # The profile's constants are what the fit was drawn to plus the fitted parts.
-    return profiles_of(catalog, table, fitted, np.log(table.measured_s / held), date=date, around=around)
-
-
-def to_yaml(profiles: Sequence[Profile]) -> str:
-    """Profiles as the text of a catalog file."""
-    import yaml
-
-    records = [profile.model_dump(mode="json", exclude_defaults=True) for profile in profiles]
-    header = "# Constants fitted to measured training runs by `clusterplan calibrate`.\n"
-    return header + yaml.safe_dump(records, sort_keys=False, width=118, allow_unicode=True)
-
-
-def held_apart(
-    catalog: Catalog,
-    table: RunTable,
-    fitted: Fit,
-    *,
-    folds: int = 8,
-    seed: int = 0,
-    around: Mapping[tuple[str, str, Precision], NDArray[np.float64]] | None = None,
-    key: Callable[[Run], object] = lambda run: run.group,
-) -> Column:
-    """Predicted seconds of every row by a fit that has not seen the row's group.
-
-    Args:
-        catalog: says which accelerators are relatives.
-        table: the rows.
-        fitted: a fit to all rows, where the fits to parts start from.
-        folds: parts into which the groups are dealt at random.
-        seed: of the dealing.
-        around: as in :func:`fit`.
-        key: what makes rows a group; default: source, accelerator and architecture.
-    """
-    groups = [key(run) for run in table.runs]
-    names = sorted(set(groups), key=str)
-    dealt = dict(zip(names, np.random.default_rng(seed).permutation(len(names)) % folds, strict=True))
-    fold = np.array([dealt[group] for group in groups])
-    seconds = np.empty(len(table))
-    for part in range(min(folds, len(names))):
-        rest, own = np.flatnonzero(fold != part), np.flatnonzero(fold == part)
-        trained = fit(catalog, table.select(rest), start=fitted, around=around, iterations=10) if rest.size else Fit()
-        seconds[own] = predicted(catalog, table.select(own), trained, around=around)
-    return seconds
 
 
 def labels_of(table: RunTable, row: int) -> list[Key]:

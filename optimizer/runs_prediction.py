@@ -61,6 +61,10 @@ FLASH_IS_OPT_IN = frozenset({"megatron-deepspeed"})
 DTYPE_BYTES = {"bf16": 2.0, "fp16": 2.0, "fp32": 4.0, "fp8": 1.0}
 
 
+Combination = tuple[str, str, Precision]
+"""Accelerator, framework and precision: what a profile is for."""
+
+
 class _SkipError(Exception):
     """A row that cannot be predicted; the message is the reason."""
 
@@ -82,7 +86,7 @@ class RunTable:
         accelerators, frameworks, precisions: catalog names of each row.
         setting: of every row, its ``efficiency`` a placeholder until :meth:`predict`.
         pipe, replicas: the rest of the layouts.
-        measured_s: measured seconds per step.
+        measured_s: measured seconds per step (NaN where only memory was measured).
         may_overlap: 0 where the row says that its communication does not overlap with compute.
     """
 
@@ -107,6 +111,11 @@ class RunTable:
     def is_moe(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """Whether each row's model has experts."""
         return np.asarray(self.architecture.experts > 0)
+
+    @cached_property
+    def combinations(self) -> list[Combination]:
+        """Accelerator, framework and precision of every row."""
+        return list(zip(self.accelerators, self.frameworks, self.precisions, strict=True))
 
     @cached_property
     def groups(self) -> tuple[tuple[str, ...], ...]:
@@ -177,12 +186,17 @@ class _Row:
     measured_s: float
 
 
-def run_table(catalog: Catalog, runs: Iterable[Run]) -> tuple[RunTable | None, list[Skipped]]:
+def run_table(catalog: Catalog, runs: Iterable[Run], *, timed: bool = True) -> tuple[RunTable | None, list[Skipped]]:
     """The predictable rows as one table (None if there is none), and the others with their reasons.
 
     Rows that the file marks ``suspect`` are skipped.
+
+    Args:
+        catalog: what exists.
+        runs: rows of a file.
+        timed: skip rows without a measured time; False keeps those with measured memory.
     """
-    reader = _Reader(catalog)
+    reader = _Reader(catalog, timed)
     rows: list[_Row] = []
     skipped: list[Skipped] = []
     for run in runs:
@@ -216,8 +230,9 @@ def _stacked(rows: Sequence[_Row]) -> RunTable:
 class _Reader:
     """Turns single rows into catalog terms; devices and recipes are built once per kind."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, timed: bool) -> None:
         self.catalog = catalog
+        self.timed = timed
         self._devices: dict[tuple[str, int | None, float | None, Precision], Device] = {}
         self._recipes: dict[tuple[str, Precision, str], Recipe] = {}
         self._models = list(catalog.models.values())
@@ -241,7 +256,7 @@ class _Reader:
             raise _SkipError(f"{framework.name} does not run on {known.vendor} accelerators by the catalog")
         precision = self._precision(run)
         measured = run.measured_step_s
-        if measured is None:
+        if measured is None and (self.timed or run.mem_gib is None):
             raise _SkipError("neither step_s nor tokens_per_s_per_accel with gbs, seq and n_accel is given")
         model = self._model(run, framework)
         shard, pipe, replicas = _layout(run, framework, model)
@@ -256,7 +271,7 @@ class _Reader:
             device=self._device(run, precision),
             pipe=pipe,
             replicas=replicas,
-            measured_s=measured,
+            measured_s=np.nan if measured is None else measured,
         )
 
     def _framework(self, run: Run) -> Framework:

@@ -1,17 +1,11 @@
-"""How far predictions are from measured runs: row by row, by source, accelerator and framework, and as decisions.
-
-``python -m optimizer.validate FILE.csv …`` prints the table; ``--cv`` predicts every row by a fit that has not seen its
-group instead of by the shipped profiles.
-"""
+"""How far predictions are from measured runs: row by row, by source, accelerator and framework, and as decisions."""
 
 from __future__ import annotations
 
-import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,65 +13,86 @@ from numpy.typing import NDArray
 from catalogs.catalog import Catalog
 from catalogs.inheritance import resolve_profile
 from catalogs.profile import Profile
-from catalogs.runs import Run, read_runs
+from catalogs.runs import Run
 from costmodels.columns import Column
 from costmodels.efficiency import Efficiency
-from optimizer.calibrate import NORMAL_90, fit, held_apart, labels_of
+from costmodels.interval import combined_sigma, interval_90
+from optimizer.calibrate import fit, labels_of
+from optimizer.profiles import row_sigmas, shift_name
+from optimizer.residuals import (
+    by_group,
+    by_source,
+    cluster_sigmas,
+    dealt,
+    held_apart,
+    held_apart_sigmas,
+)
+from optimizer.runs_memory import GIB, predicted_gib, reading_of
 from optimizer.runs_prediction import RunTable, Skipped, run_table
+from optimizer.scores import Regret, Score, regret, scores_by
 
-LAYOUTS_TO_RANK = 5
-"""Layouts that a group needs before choosing among them says anything."""
+NO_TIME = "no time was measured; memory only"
+"""Reason of a row whose step time is not predicted."""
 
-
-@dataclass(frozen=True)
-class Score:
-    """How close some predictions are.
-
-    Attributes:
-        rows: how many.
-        median, mean, p90: of the absolute error relative to the measured time.
-        bias: median signed error (positive: predicted too slow).
-        coverage: share of rows whose measured time lies in the 90% interval.
-    """
-
-    rows: int
-    median: float
-    mean: float
-    p90: float
-    bias: float
-    coverage: float
-
-    @classmethod
-    def of(cls, measured: Column, predicted: Column, sigma: Column) -> Score:
-        """The score of predictions with their log sigmas."""
-        error = predicted / measured - 1.0
-        inside = np.abs(np.log(measured / predicted)) <= NORMAL_90 * sigma
-        size = np.abs(error)
-        return cls(
-            rows=error.size,
-            median=float(np.median(size)),
-            mean=float(np.mean(size)),
-            p90=float(np.quantile(size, 0.9)),
-            bias=float(np.median(error)),
-            coverage=float(np.mean(inside)),
-        )
+DECISIONS: tuple[tuple[str, str, bool | None], ...] = (
+    ("vTrain, several servers", "vTrain", True),
+    ("vTrain, one server", "vTrain", False),
+    ("BLOOM", "BLOOM", None),
+    ("all sources", "", None),
+)
+"""Choices among layouts that are reported: title, text in the source, whether on several servers."""
 
 
-@dataclass(frozen=True)
-class Regret:
-    """What choosing the predicted-fastest layout of each group costs over the measured-fastest.
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """Predicted memory of runs.
 
     Attributes:
-        groups: groups with at least :data:`LAYOUTS_TO_RANK` layouts.
-        mean, p90, worst: extra time of the choice.
-        random: mean extra time of a layout picked at random.
+        table: every predicted row, with a measured time or not.
+        gib: GiB on the fullest rank by reading (:data:`optimizer.runs_memory.READINGS`).
+        readings: which of them each row's figure is.
+        measured: GiB (NaN where nothing was measured).
+        sigma: standard deviation of log(measured / predicted).
     """
 
-    groups: int
-    mean: float
-    p90: float
-    worst: float
-    random: float
+    table: RunTable
+    gib: dict[str, Column]
+    readings: tuple[str, ...]
+    measured: Column
+    sigma: Column
+
+    @property
+    def predicted(self) -> Column:
+        """GiB of the reading that each row is."""
+        return np.array([self.gib[reading][row] for row, reading in enumerate(self.readings)])
+
+    @property
+    def denied(self) -> float:
+        """Share of the rows, all of which ran, that are predicted not to fit."""
+        return float(np.mean(self.gib["device"] * GIB > self.table.device.memory_bytes))
+
+    def scores(self) -> dict[str, Score]:
+        """Scores by source and reading, and of all rows."""
+        known = np.flatnonzero(np.isfinite(self.measured))
+        if not known.size:
+            return {}
+        measured, predicted, sigma = self.measured[known], self.predicted[known], self.sigma[known]
+        names = [f"{_short(self.table.runs[row].source)} ({self.readings[row]})" for row in known]
+        every = scores_by(["all"] * known.size, measured, predicted, sigma)
+        return every | scores_by(names, measured, predicted, sigma)
+
+    def to_json(self, row: int) -> dict[str, Any]:
+        """One row: the figure that was measured, and every reading predicted."""
+        middle, sigma = self.predicted[row], self.sigma[row]
+        low, high = interval_90(middle, sigma)
+        measured = self.measured[row]
+        return {
+            "kind": self.readings[row],
+            "measured": float(measured) if np.isfinite(measured) else None,
+            "predicted": float(middle),
+            "low": float(low),
+            "high": float(high),
+        } | {name: float(self.gib[name][row]) for name in ("allocated", "reserved", "device")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,81 +100,86 @@ class Validation:
     """Predictions of measured runs.
 
     Attributes:
-        table: the predicted rows.
-        predicted_s, sigma: seconds per step, and standard deviation of their logarithm.
-        notes: where the profile of each row comes from.
+        runs: every row, in the order of the files.
+        table: the rows with a predicted step time.
+        predicted_s, sigma: their seconds per step, and standard deviation of their logarithm.
+        notes: where the profile of each of them comes from.
+        memory: of every predicted row.
         skipped: the other rows, with reasons.
     """
 
+    runs: tuple[Run, ...]
     table: RunTable | None
     predicted_s: Column
     sigma: Column
     notes: tuple[str, ...]
+    memory: Memory | None
     skipped: tuple[Skipped, ...]
 
+    @property
+    def residuals(self) -> Column:
+        """log(measured / predicted) step time."""
+        return np.zeros(0) if self.table is None else np.log(self.table.measured_s / self.predicted_s)
+
     def scores(self, names: Sequence[str] | None = None) -> dict[str, Score]:
-        """Scores by name; ``names`` gives each row its name (default: dense or MoE)."""
+        """Scores of step times by name; ``names`` gives each row its name (default: dense or MoE)."""
         if self.table is None:
             return {}
-        labels = names or ["moe" if moe else "dense" for moe in self.table.is_moe]
-        rows: dict[str, list[int]] = defaultdict(list)
-        for index, name in enumerate(labels):
-            rows[name].append(index)
-        return {
-            name: Score.of(self.table.measured_s[rows[name]], self.predicted_s[rows[name]], self.sigma[rows[name]])
-            for name in sorted(rows)
-        }
+        names = names or ["moe" if moe else "dense" for moe in self.table.is_moe]
+        return scores_by(names, self.table.measured_s, self.predicted_s, self.sigma)
 
     def regret(self, source: str = "", *, servers: bool | None = None) -> Regret | None:
-        """Regret over the groups whose source contains ``source``; None if no group has enough layouts.
+        """As :func:`optimizer.scores.regret`."""
+        return None if self.table is None else regret(self.table, self.predicted_s, source, servers=servers)
 
-        Args:
-            source: text in the source's name.
-            servers: True only for runs on several servers, False only for runs in one.
-        """
-        if self.table is None:
-            return None
-        groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
-        for index, run in enumerate(self.table.runs):
-            several = bool(run.n_accel and run.accel_per_node and run.n_accel > run.accel_per_node)
-            if source in run.source and servers in (None, several):
-                groups[(*run.group, run.precision, run.n_accel, run.gbs, run.seq)].append(index)
-        chosen, random = [], []
-        for members in groups.values():
-            if len({_layout(self.table.runs[index]) for index in members}) < LAYOUTS_TO_RANK:
-                continue
-            measured, predicted = self.table.measured_s[members], self.predicted_s[members]
-            chosen.append(measured[np.argmin(predicted)] / measured.min() - 1.0)
-            random.append(measured.mean() / measured.min() - 1.0)
-        if not chosen:
-            return None
-        return Regret(
-            groups=len(chosen),
-            mean=float(np.mean(chosen)),
-            p90=float(np.quantile(chosen, 0.9)),
-            worst=float(np.max(chosen)),
-            random=float(np.mean(random)),
-        )
+    def decisions(self) -> dict[str, Regret]:
+        """Regret by what was chosen (:data:`DECISIONS`), as far as there are groups of layouts."""
+        found = {title: self.regret(source, servers=servers) for title, source, servers in DECISIONS}
+        return {title: one for title, one in found.items() if one is not None}
 
     def to_json(self) -> dict[str, Any]:
-        """Every row and the summary as JSON-ready values."""
-        rows: list[dict[str, Any]] = []
+        """Every row in the order of the files, and the summary, as JSON-ready values."""
+        by_row: dict[int, dict[str, Any]] = {}
+        if self.memory is not None:
+            for row, run in enumerate(self.memory.table.runs):
+                by_row[id(run)] = {"step_s": None, "mem_gib": self.memory.to_json(row)}
         if self.table is not None:
-            for index, run in enumerate(self.table.runs):
-                middle, sigma = float(self.predicted_s[index]), float(self.sigma[index])
-                times = {
-                    "measured": float(self.table.measured_s[index]),
-                    "predicted": middle,
-                    "low": middle * float(np.exp(-NORMAL_90 * sigma)),
-                    "high": middle * float(np.exp(NORMAL_90 * sigma)),
+            low, high = interval_90(self.predicted_s, self.sigma)
+            for row, run in enumerate(self.table.runs):
+                by_row[id(run)]["step_s"] = {
+                    "measured": float(self.table.measured_s[row]),
+                    "predicted": float(self.predicted_s[row]),
+                    "low": float(low[row]),
+                    "high": float(high[row]),
                 }
-                rows.append({"id": run.id, "status": "ok", "reason": "", "step_s": times, "profile": self.notes[index]})
-        rows += [{"id": s.run.id, "status": "skipped", "reason": s.reason} for s in self.skipped]
-        summary: dict[str, Any] = {"rows": {"ok": len(self.predicted_s), "skipped": len(self.skipped)}}
-        summary["skipped"] = dict(self.skip_reasons())
+                by_row[id(run)]["profile"] = self.notes[row]
+        reasons = {id(one.run): one.reason for one in self.skipped}
+        rows: list[dict[str, Any]] = []
+        for run in self.runs:
+            if id(run) in reasons:
+                rows.append({"id": run.id, "status": "skipped", "reason": reasons[id(run)]})
+            else:
+                figures = by_row[id(run)]
+                reason = NO_TIME if figures["step_s"] is None else ""
+                rows.append({"id": run.id, "status": "ok", "reason": reason, **figures})
+        return {"rows": rows, "summary": self.summary()}
+
+    def summary(self) -> dict[str, Any]:
+        """Counts, reasons for skipping, and scores, as JSON-ready values."""
+        found: dict[str, Any] = {
+            "rows": {"ok": len(self._predicted()), "skipped": len(self.skipped)},
+            "skipped": dict(self.skip_reasons()),
+        }
         for title, names in (("overall", None), *self._groupings()):
-            summary[title] = {name: vars(score) for name, score in self.scores(names).items()}
-        return {"rows": rows, "summary": summary}
+            found[title] = {name: vars(score) for name, score in self.scores(names).items()}
+        found["decisions"] = {title: vars(one) for title, one in self.decisions().items()}
+        memory = self.memory
+        found["memory"] = {} if memory is None else {name: vars(score) for name, score in memory.scores().items()}
+        found["fits_denied"] = None if memory is None else memory.denied
+        return found
+
+    def _predicted(self) -> tuple[Run, ...]:
+        return () if self.memory is None else self.memory.table.runs
 
     def skip_reasons(self) -> list[tuple[str, int]]:
         """Reasons for skipping, most frequent first; suspect rows together."""
@@ -182,70 +202,119 @@ class Validation:
 
     def to_text(self) -> str:
         """The scores as a table."""
-        lines = [f"{len(self.predicted_s)} rows predicted, {len(self.skipped)} skipped"]
+        lines = [f"{len(self._predicted())} rows predicted, {len(self.skipped)} skipped"]
         for title, names in (("overall", None), *self._groupings()):
-            lines.append(f"{title:44}   rows  median    mean     P90    bias  in 90%")
-            lines += [
-                f"  {name[:42]:42} {s.rows:6d} {s.median:7.1%} {s.mean:7.1%} {s.p90:7.1%} {s.bias:+7.1%}"
-                f" {s.coverage:7.1%}"
-                for name, s in self.scores(names).items()
-            ]
-        lines.append("fastest layout by prediction                 groups    mean     P90   worst  random")
-        for title, source, servers in (
-            ("vTrain, several servers", "vTrain", True),
-            ("vTrain, one server", "vTrain", False),
-            ("all sources", "", None),
-        ):
-            if (r := self.regret(source, servers=servers)) is not None:
+            heading = f"step time by {title}" if names else "step time"
+            lines.append(f"{heading:44}   rows  median    mean     P90    bias  in 90%")
+            lines += [_line(name, score) for name, score in self.scores(names).items()]
+        if decisions := self.decisions():
+            lines.append("fastest layout by prediction                 groups    mean     P90   worst  random")
+            for title, r in decisions.items():
                 lines.append(f"  {title:42} {r.groups:6d} {r.mean:7.1%} {r.p90:7.1%} {r.worst:7.1%} {r.random:7.1%}")
-        lines.append("skipped because")
-        lines += [f"  {count:6d}  {reason}" for reason, count in self.skip_reasons()]
+        if self.memory is not None and (scores := self.memory.scores()):
+            heading = "memory by source and reading"
+            lines.append(f"{heading:44}   rows  median    mean     P90    bias  in 90%  >10% low")
+            lines += [f"{_line(name, score)}   {score.low:7.1%}" for name, score in scores.items()]
+            lines.append(f"  predicted not to fit, though it ran        {self.memory.denied:7.1%}")
+        if self.skipped:
+            lines.append("skipped because")
+            lines += [f"  {count:6d}  {reason}" for reason, count in self.skip_reasons()]
         return "\n".join(lines)
 
 
-def _layout(run: Run) -> tuple[object, ...]:
-    return (run.tp, run.pp, run.vpp, run.cp, run.ep, run.dp, run.mbs, run.zero, run.recompute)
+def _line(name: str, s: Score) -> str:
+    return (
+        f"  {_short(name):42} {s.rows:6d} {s.median:7.1%} {s.mean:7.1%} {s.p90:7.1%} {s.bias:+7.1%} {s.coverage:7.1%}"
+    )
+
+
+def _short(text: str) -> str:
+    """At most 42 characters, the end kept: it says whether the rows are dense."""
+    return text if len(text) <= 42 else f"{text[:33]}… {text[-7:].strip()}"
 
 
 def validate(catalog: Catalog, runs: Iterable[Run]) -> Validation:
     """Predict measured runs by the profiles of a catalog."""
-    table, skipped = run_table(catalog, runs)
+    rows = tuple(runs)
+    table, memory, skipped = _read(catalog, rows)
     if table is None:
-        nothing = np.zeros(0)
-        return Validation(None, nothing, nothing, (), tuple(skipped))
-    combinations = list(zip(table.accelerators, table.frameworks, table.precisions, strict=True))
-    resolved = {c: resolve_profile(catalog, catalog.accelerators[c[0]], c[1], c[2]) for c in set(combinations)}
-    profiles = [resolved[c][0] for c in combinations]
+        return _nothing(rows, memory, skipped)
+    profiles, notes = _profiles(catalog, table)
     efficiency = Efficiency.stack([Efficiency.of(profile) for profile in profiles])
     seconds = table.predict(efficiency) * np.exp([_shift(table, row, profiles[row]) for row in range(len(table))])
-    sigma = np.array([p.moe_log_sigma if moe else p.log_sigma for p, moe in zip(profiles, table.is_moe, strict=True)])
-    return Validation(table, seconds, sigma, tuple(resolved[c][1] for c in combinations), tuple(skipped))
+    return Validation(rows, table, seconds, row_sigmas(profiles, table), notes, memory, skipped)
+
+
+def cross_validate(
+    catalog: Catalog,
+    runs: Iterable[Run],
+    *,
+    by: Literal["group", "source"] = "group",
+    folds: int = 8,
+    seed: int = 0,
+) -> Validation:
+    """Predict measured runs by fits that have not seen their groups, or their sources.
+
+    The intervals are learned from the residuals of other folds alone, so that their coverage is honest too; for whole
+    sources held apart they carry what an unseen cluster adds.
+
+    Args:
+        catalog: what exists; its profiles are not used.
+        runs: rows of a file.
+        by: what is held apart together: a ``group`` (source, accelerator and architecture) or a whole ``source``.
+        folds: parts into which groups are dealt (every source is a part of its own).
+        seed: of the dealing.
+    """
+    rows = tuple(runs)
+    table, memory, skipped = _read(catalog, rows)
+    if table is None:
+        return _nothing(rows, memory, skipped)
+    fitted = fit(catalog, table)
+    groups = dealt(table, folds, seed=seed, key=by_group)
+    seconds = held_apart(catalog, table, fitted, groups)
+    sigma: Column = held_apart_sigmas(table, np.log(table.measured_s / seconds), groups)
+    if by == "source":
+        seconds = held_apart(catalog, table, fitted, dealt(table, 0, key=by_source))
+        clusters = cluster_sigmas(table, np.log(table.measured_s / seconds))
+        sigma = combined_sigma(sigma, np.array([clusters[bool(moe)] for moe in table.is_moe]))
+    note = f"{by} held apart"
+    return Validation(rows, table, seconds, sigma, (note,) * len(table), memory, skipped)
+
+
+def _read(catalog: Catalog, runs: tuple[Run, ...]) -> tuple[RunTable | None, Memory | None, tuple[Skipped, ...]]:
+    """The rows with a measured time, the memory of all that can be predicted, and the others."""
+    every, skipped = run_table(catalog, runs, timed=False)
+    if every is None:
+        return None, None, tuple(skipped)
+    timed = np.flatnonzero(np.isfinite(every.measured_s))
+    return every.select(timed) if timed.size else None, _memory(catalog, every), tuple(skipped)
+
+
+def _memory(catalog: Catalog, table: RunTable) -> Memory:
+    profiles, _ = _profiles(catalog, table)
+    with np.errstate(all="ignore"):
+        gib = predicted_gib(table, Efficiency.stack([Efficiency.of(profile) for profile in profiles]))
+    return Memory(
+        table=table,
+        gib=gib,
+        readings=tuple(reading_of(run) for run in table.runs),
+        measured=np.array([np.nan if run.mem_gib is None else run.mem_gib for run in table.runs]),
+        sigma=np.array([catalog.frameworks[name].memory_log_sigma for name in table.frameworks]),
+    )
+
+
+def _nothing(runs: tuple[Run, ...], memory: Memory | None, skipped: tuple[Skipped, ...]) -> Validation:
+    nothing: NDArray[np.float64] = np.zeros(0)
+    return Validation(runs, None, nothing, nothing, (), memory, skipped)
+
+
+def _profiles(catalog: Catalog, table: RunTable) -> tuple[list[Profile], tuple[str, ...]]:
+    resolved = {
+        c: resolve_profile(catalog, catalog.accelerators[c[0]], c[1], c[2]) for c in dict.fromkeys(table.combinations)
+    }
+    return [resolved[c][0] for c in table.combinations], tuple(resolved[c][1] for c in table.combinations)
 
 
 def _shift(table: RunTable, row: int, profile: Profile) -> float:
     """Log factor of the row's software release and switches, as far as the profile knows them."""
-    return sum(profile.shifts.get(" ".join((label[0], label[1], label[3])), 0.0) for label in labels_of(table, row))
-
-
-def cross_validate(catalog: Catalog, runs: Iterable[Run], *, folds: int = 8, seed: int = 0) -> Validation:
-    """Predict measured runs by fits that have not seen their groups (:func:`optimizer.calibrate.held_apart`)."""
-    table, skipped = run_table(catalog, runs)
-    if table is None:
-        nothing = np.zeros(0)
-        return Validation(None, nothing, nothing, (), tuple(skipped))
-    seconds = held_apart(catalog, table, fit(catalog, table), folds=folds, seed=seed)
-    sigma: NDArray[np.float64] = validate(catalog, table.runs).sigma
-    return Validation(table, seconds, sigma, ("held apart",) * len(table), tuple(skipped))
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Print the accuracy on the files named in ``arguments``."""
-    catalog = Catalog()
-    runs = [run for path in arguments if not path.startswith("--") for run in read_runs(Path(path))]
-    judged = cross_validate(catalog, runs) if "--cv" in arguments else validate(catalog, runs)
-    sys.stdout.write(judged.to_text() + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    return sum(profile.shifts.get(shift_name(label), 0.0) for label in labels_of(table, row))

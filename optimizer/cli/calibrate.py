@@ -37,9 +37,9 @@ def calibrate(
     """
     from catalogs.errors import DataFileError
     from catalogs.runs import read_runs
-    from optimizer.calibrate import calibrated, to_yaml
     from optimizer.cli.layers import open_catalog
     from optimizer.cli.output import print_line
+    from optimizer.profiles import calibrated, to_yaml
     from optimizer.runs_prediction import run_table
 
     opened = open_catalog(catalog)

@@ -22,17 +22,25 @@ def validate(
     held_apart: Annotated[
         bool, typer.Option("--cv", help="Predict each group of runs by a fit that has not seen it (needs scipy).")
     ] = False,
+    by_source: Annotated[
+        bool, typer.Option("--loso", help="Predict each source by a fit to the other sources (needs scipy; minutes).")
+    ] = False,
     out: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write rows and scores here.")] = None,
     catalog: CatalogDirs = None,
 ) -> None:
     """Predict measured runs and say how far off the predictions are.
 
-    [bold]Example[/bold]
+    A row without a measured time but with measured memory counts for memory alone.
+
+    [bold]Examples[/bold]
 
       clusterplan validate --runs my-runs.csv --json report.json
+
+      clusterplan validate --runs a.csv --runs b.csv --cv
     """
     import json
 
+    from catalogs.errors import UsageError
     from catalogs.runs import read_runs
     from optimizer import validate as validation
     from optimizer.cli.layers import open_catalog
@@ -40,8 +48,12 @@ def validate(
 
     rows = [run for path in runs for run in read_runs(path)]
     opened = open_catalog(catalog)
-    judge = validation.cross_validate if held_apart else validation.validate
-    found = judge(opened, rows)
+    if held_apart and by_source:
+        raise UsageError("--cv holds groups of runs apart and --loso whole sources; give one of them")
+    if by_source:
+        found = validation.cross_validate(opened, rows, by="source")
+    else:
+        found = (validation.cross_validate if held_apart else validation.validate)(opened, rows)
     print_line(found.to_text())
     if out is not None:
         text = json.dumps(found.to_json(), indent=2, ensure_ascii=False, allow_nan=False)

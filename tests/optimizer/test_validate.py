@@ -8,8 +8,9 @@ import pytest
 
 from catalogs.catalog import Catalog
 from catalogs.runs import Run, read_runs
-from optimizer.calibrate import CONSTANTS, Fit, calibrated, fit, level_keys, predicted, to_yaml
+from optimizer.calibrate import CONSTANTS, Fit, fit, level_keys, predicted
 from optimizer.cli import main
+from optimizer.profiles import calibrated, to_yaml
 from optimizer.runs_prediction import run_table
 from optimizer.validate import validate
 

@@ -1,0 +1,162 @@
+"""How far predictions of runs that a fit has not seen are off, and the deviations that follow for new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalogs.catalog import Catalog
+from catalogs.runs import Run
+from costmodels.columns import Column
+from costmodels.interval import NORMAL_90
+from optimizer.calibrate import Anchor, Fit, fit, predicted
+from optimizer.runs_prediction import Combination, RunTable
+
+Rows = NDArray[np.intp]
+
+SOURCE_ROWS = 4
+"""Rows that a source needs for its median residual to say something about its cluster."""
+
+SHARED_GROUPS = 8.0
+"""How many groups of its own a combination needs before its residuals weigh as much as those of all combinations."""
+
+NOTHING_SEEN = 0.25
+"""Deviation where no residual is known at all."""
+
+
+def by_group(run: Run) -> object:
+    """One campaign on one architecture."""
+    return run.group
+
+
+def by_source(run: Run) -> object:
+    """Everything that one source publishes."""
+    return run.source
+
+
+def dealt(table: RunTable, folds: int, *, seed: int = 0, key: Callable[[Run], object] = by_group) -> Rows:
+    """Fold of every row: groups are dealt at random, and a group is never split. ``folds`` 0 gives each its own."""
+    groups = [key(run) for run in table.runs]
+    names = sorted(set(groups), key=str)
+    order = np.random.default_rng(seed).permutation(len(names))
+    fold = dict(zip(names, order % folds if folds else order, strict=True))
+    return np.array([fold[group] for group in groups], dtype=np.intp)
+
+
+def held_apart(catalog: Catalog, table: RunTable, fitted: Fit, fold: Rows, *, anchor: Anchor | None = None) -> Column:
+    """Predicted seconds of every row by a fit that has not seen the row's fold.
+
+    Args:
+        catalog: says which accelerators are relatives.
+        table: the rows.
+        fitted: a fit to all rows, where the fits to parts start from.
+        fold: of every row.
+        anchor: what the fits are drawn to.
+    """
+    seconds = np.empty(len(table))
+    for part in np.unique(fold):
+        rest, own = np.flatnonzero(fold != part), np.flatnonzero(fold == part)
+        trained = Fit()
+        if rest.size:
+            trained = fit(catalog, table.select(rest), start=fitted, anchor=anchor, iterations=10)
+        seconds[own] = predicted(catalog, table.select(own), trained, anchor=anchor)
+    return seconds
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Deviations of log(measured / predicted), by what a prediction is for.
+
+    Attributes:
+        own: of a combination and whether the model has experts.
+        everywhere: of dense models and of models with experts, over all combinations.
+    """
+
+    own: dict[tuple[Combination, bool], float]
+    everywhere: dict[bool, float]
+
+    @classmethod
+    def of(cls, table: RunTable, residuals: Column, rows: Rows | None = None) -> Spread:
+        """Deviations whose 90% interval holds 90% of the residuals.
+
+        Each combination's is drawn to the one over all combinations the more, the fewer groups of runs it has.
+
+        Args:
+            table: the rows.
+            residuals: log(measured / predicted) of every row, held apart.
+            rows: the rows to learn from (all if None).
+        """
+        index = np.arange(len(table)) if rows is None else rows
+        members: dict[tuple[Combination, bool], list[int]] = {}
+        for row in index:
+            members.setdefault((table.combinations[row], bool(table.is_moe[row])), []).append(int(row))
+        moe = table.is_moe[index]
+        everywhere = {kind: _reach(residuals[index][moe == kind], NOTHING_SEEN) for kind in (False, True)}
+        own = {}
+        for (combination, kind), some in members.items():
+            groups = len({table.groups[row] for row in some})
+            share = groups / (groups + SHARED_GROUPS)
+            reach = _reach(residuals[some], everywhere[kind])
+            own[combination, kind] = float(np.sqrt(share * reach**2 + (1.0 - share) * everywhere[kind] ** 2))
+        return cls(own, everywhere)
+
+    def sigma(self, combination: Combination, moe: bool) -> float:
+        """Deviation of one prediction."""
+        return min(self.own.get((combination, moe), self.everywhere[moe]), 1.0)
+
+    def sigmas(self, table: RunTable) -> Column:
+        """Deviation of every row of a table."""
+        return np.array([self.sigma(c, bool(m)) for c, m in zip(table.combinations, table.is_moe, strict=True)])
+
+
+def _reach(residuals: Column, otherwise: float) -> float:
+    """Deviation of which 90% of the residuals are within the 90% interval.
+
+    The rank is that of conformal prediction, (n + 1)·0.9 of n (Vovk et al. 2005), so that few residuals do not promise
+    too much.
+    """
+    if not residuals.size:
+        return otherwise
+    rank = min(0.9 * (residuals.size + 1) / residuals.size, 1.0)
+    return float(np.quantile(np.abs(residuals), rank)) / NORMAL_90
+
+
+def held_apart_sigmas(table: RunTable, residuals: Column, fold: Rows) -> Column:
+    """Deviation of every row, learned from the residuals of the other folds alone."""
+    sigmas = np.empty(len(table))
+    for part in np.unique(fold):
+        rest, own = np.flatnonzero(fold != part), np.flatnonzero(fold == part)
+        sigmas[own] = Spread.of(table, residuals, rest).sigmas(table.select(own))
+    return sigmas
+
+
+def cluster_sigmas(table: RunTable, residuals: Column) -> dict[bool, float]:
+    """What an unseen cluster or software campaign adds in quadrature, for dense models and for those with experts.
+
+    It is the deviation of the common factor of a whole source: the median of its residuals. Learned from sources with
+    at least :data:`SOURCE_ROWS` rows whose combination other sources measured too, so that nothing but the source is
+    new; every source weighs the same.
+
+    Args:
+        table: the rows.
+        residuals: log(measured / predicted) of every row, whole sources held apart.
+    """
+    sources: dict[Combination, set[str]] = {}
+    for combination, run in zip(table.combinations, table.runs, strict=True):
+        sources.setdefault(combination, set()).add(run.source)
+    members: dict[tuple[str, bool], list[int]] = {}
+    for row, (combination, run) in enumerate(zip(table.combinations, table.runs, strict=True)):
+        if len(sources[combination]) > 1:
+            members.setdefault((run.source, bool(table.is_moe[row])), []).append(row)
+    found = {}
+    for kind in (False, True):
+        factors = [
+            float(np.median(residuals[rows]))
+            for (_, moe), rows in members.items()
+            if moe == kind and len(rows) >= SOURCE_ROWS
+        ]
+        found[kind] = min(_reach(np.array(factors), 0.0), 1.0)
+    return found
