@@ -138,12 +138,16 @@ class Setting:
 
 
 def dense_layer(x: Setting) -> LayerSeconds:
-    """Seconds of a layer with a dense MLP."""
+    """Seconds of a layer with a dense MLP (0 where no model has one)."""
+    if not np.any(x.architecture.dense_layers):
+        return _nothing()
     return _floored(x, _attention_block(x) + _dense_mlp_block(x), 1.0)
 
 
 def moe_layer(x: Setting) -> LayerSeconds:
-    """Seconds of a layer with routed experts."""
+    """Seconds of a layer with routed experts (0 where no model has them)."""
+    if not np.any(x.architecture.moe_layers):
+        return _nothing()
     return _floored(x, _attention_block(x) + _moe_block(x), MOE_LAUNCHES)
 
 

@@ -30,7 +30,7 @@ Objective = Literal["cost", "time"]
 STAGE_ROWS = 100_000
 """Most stage rows expanded at once, so that memory stays bounded for any space."""
 
-BLOCK_ROWS = 50_000
+BLOCK_ROWS = 20_000
 """About how many candidate rows are evaluated at once: enough to amortise a call, few enough to stay in cache."""
 
 FIRST_BATCH = 256
@@ -233,7 +233,7 @@ class SiteSearch:
     def _evaluate_block(
         self, column: _Stages, degrees: Column, valid: NDArray[np.bool_], zero: int, offload: int, leaders: Leaders
     ) -> None:
-        replicas = self._replicas(column, degrees, zero, offload)
+        replicas = self._replicas(column.shard.micro_batch, degrees, zero, offload)
         valid = valid & self._valid(column, replicas)
         if not valid.any():
             return
@@ -255,28 +255,29 @@ class SiteSearch:
         More replicas never need more memory, so the place is found by bisection.
         """
         low, high = np.zeros(len(counts), dtype=np.int64), counts.copy()
+        ranks = part.ranks
         while (open_rows := np.flatnonzero(low < high)).size:
             middle = (low[open_rows] + high[open_rows]) // 2
-            rows = part.take(open_rows).column()
-            tried = degrees[begins[open_rows] + middle][:, None]
-            fits = self._fits(rows, self._replicas(rows, tried, zero, offload))[:, 0]
+            rows = ranks.take(open_rows)
+            replicas = self._replicas(rows.shard.micro_batch, degrees[begins[open_rows] + middle], zero, offload)
+            fits = self._fits(rows, replicas)
             high[open_rows] = np.where(fits, middle, high[open_rows])
             low[open_rows] = np.where(fits, low[open_rows], middle + 1)
         return low
 
-    def _replicas(self, column: _Stages, degrees: Column, zero: int, offload: int) -> Replicas:
+    def _replicas(self, micro_batch: Column, degrees: Column, zero: int, offload: int) -> Replicas:
         return Replicas(
             dp=degrees,
             zero=np.asarray(float(zero)),
             zero_group=np.zeros(()),
             offload_optimizer=np.asarray(float(offload)),
-            micro_batches=self.space.replicas.micro_batches(degrees, column.shard.micro_batch),
+            micro_batches=self.space.replicas.micro_batches(degrees, micro_batch),
         )
 
-    def _fits(self, column: _Stages, replicas: Replicas) -> NDArray[np.bool_]:
+    def _fits(self, ranks: _Ranks, replicas: Replicas) -> NDArray[np.bool_]:
         fits = np.ones(replicas.dp.shape, dtype=bool)
-        for part in column.distinct_parts():
-            total = sum(self.physics.memory(part, column.shard, column.pipe, replicas).values())
+        for part in ranks.parts:
+            total = sum(self.physics.memory(part, ranks.shard, ranks.pipe, replicas).values())
             fits &= np.asarray(total) <= self.physics.device.memory_bytes
         return fits
 
@@ -331,6 +332,23 @@ class SiteSearch:
 
 
 @dataclass(frozen=True)
+class _Ranks:
+    """The part of a table of stage rows that memory depends on."""
+
+    shard: Shard
+    pipe: Pipe
+    parts: tuple[StageBytes, ...]
+
+    def take(self, index: NDArray[np.intp]) -> _Ranks:
+        """Some of the rows."""
+
+        def chosen(column: Column) -> Column:
+            return column[index]
+
+        return _Ranks(self.shard.map(chosen), self.pipe.map(chosen), tuple(part.map(chosen) for part in self.parts))
+
+
+@dataclass(frozen=True)
 class _Stages:
     """A flat table of stage rows."""
 
@@ -361,13 +379,14 @@ class _Stages:
             rows=function(self.rows),
         )
 
-    def distinct_parts(self) -> Iterator[StageBytes]:
-        """Peak-stage candidates, leaving out those that are another one for every row."""
-        seen: list[Column] = []
+    @property
+    def ranks(self) -> _Ranks:
+        """What the memory of the rows depends on; peak stages that are another one for every row are left out."""
+        parts: list[StageBytes] = []
         for part in self.parts:
-            if not any(np.array_equal(part.stage, other) for other in seen):
-                seen.append(part.stage)
-                yield part
+            if not any(np.array_equal(part.stage, other.stage) for other in parts):
+                parts.append(part)
+        return _Ranks(self.shard, self.pipe, tuple(parts))
 
     def layout(self, row: int, dp: int, zero: int, offload: int, space: Space) -> dict[str, int]:
         """The degrees of one candidate, as whole numbers."""
