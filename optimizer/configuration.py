@@ -13,6 +13,7 @@ from catalogs.errors import UsageError
 from catalogs.framework import Schedule
 from costmodels.breakdown import micro_batch_breakdown
 from costmodels.columns import Column
+from costmodels.interval import combined_sigma, interval_90, probability_below
 from costmodels.layout import ALL_LAYERS, Pipe, Replicas, Shard
 from costmodels.partition import peak_stages
 from costmodels.run import DAY_S
@@ -135,6 +136,9 @@ class Configuration:
         days: wall-clock days of the run, goodput included.
         steps: optimizer steps.
         step_s: seconds of one step.
+        step_s_interval, days_interval: bounds that hold the actual figure with probability 0.9.
+        p_fits: probability that the memory suffices.
+        p_deadline: probability that the run ends by the deadline (None without one).
         tokens_per_s_per_accel: while training progresses.
         mfu, hfu: model and hardware FLOPs utilisation against the dense peak of the precision.
         cost_usd: sum of ``cost``.
@@ -160,6 +164,10 @@ class Configuration:
     days: float
     steps: int
     step_s: float
+    step_s_interval: tuple[float, float]
+    days_interval: tuple[float, float]
+    p_fits: float
+    p_deadline: float | None
     tokens_per_s_per_accel: float
     mfu: float
     hfu: float
@@ -192,12 +200,16 @@ class Configuration:
             "accelerators": self.accelerators,
             "servers": self.servers,
             "days": self.days,
+            "days_interval": list(self.days_interval),
+            "p_deadline": self.p_deadline,
             "cost_usd": self.cost_usd,
             "fits": self.fits,
+            "p_fits": self.p_fits,
             "mfu": self.mfu,
             "hfu": self.hfu,
             "steps": self.steps,
             "step_s": self.step_s,
+            "step_s_interval": list(self.step_s_interval),
             "tokens_per_s_per_accel": self.tokens_per_s_per_accel,
             "layout": {name: getattr(layout, name) for name in Layout.__dataclass_fields__},
             "memory": self.memory
@@ -320,6 +332,10 @@ def configure(physics: Physics, layout: Layout, tariff: Tariff | None) -> Config
     memory, peak_stage = _fullest_rank(physics, layout)
     wall_s = physics.wall(np.asarray(step_s), shard, replicas)
     accelerators = layout.accelerators
+    step_sigma = physics.step_sigma(accelerators)
+    days_sigma = combined_sigma(step_sigma, physics.goodput_log_sigma)
+    in_time = probability_below(np.asarray(physics.deadline_s), wall_s, days_sigma)
+    held_bytes, memory_sigma = sum(memory.values()), np.asarray(site.framework.memory_log_sigma)
     cost = {}
     if tariff is not None:
         parts = tariff.components(np.asarray(float(accelerators)), wall_s)
@@ -341,11 +357,15 @@ def configure(physics: Physics, layout: Layout, tariff: Tariff | None) -> Config
         days=_number(wall_s) / DAY_S,
         steps=round(_number(wall_s * physics.goodput / step_s)),
         step_s=step_s,
+        step_s_interval=_bounds(step_s, step_sigma),
+        days_interval=_bounds(_number(wall_s) / DAY_S, days_sigma),
+        p_fits=_number(probability_below(physics.device.memory_bytes, np.asarray(held_bytes), memory_sigma)),
+        p_deadline=_number(in_time) if np.isfinite(physics.deadline_s) else None,
         tokens_per_s_per_accel=_number(tokens_per_s),
         mfu=_number(mfu(a, physics.seq, tokens_per_s, peak)),
         hfu=_number(hfu(a, physics.seq, tokens_per_s, peak, share, shard.selective)),
         cost_usd=sum(cost.values()) if cost else None,
-        fits=sum(memory.values()) <= _number(physics.device.memory_bytes),
+        fits=held_bytes <= _number(physics.device.memory_bytes),
         layout=layout,
         memory=memory,
         peak_stage=peak_stage,
@@ -368,6 +388,11 @@ def _fullest_rank(physics: Physics, layout: Layout) -> tuple[dict[str, float], i
         if sum(memory.values()) > sum(best[0].values()):
             best = memory, int(stage)
     return best
+
+
+def _bounds(middle: float, sigma: Column) -> tuple[float, float]:
+    low, high = interval_90(np.asarray(middle), sigma)
+    return _number(low), _number(high)
 
 
 def _number(value: Column) -> float:

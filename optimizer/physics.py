@@ -20,6 +20,7 @@ from costmodels.stage import StageBytes, StageCosts
 from costmodels.step import step_seconds
 from optimizer.job import Job
 from optimizer.market import Site
+from optimizer.trust import step_sigma
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Physics:
         site: the catalog side.
         architecture, device, recipe, efficiency: columns, each 0-d.
         seq, tokens, goodput: of the job, 0-d.
+        goodput_log_sigma: standard deviation of the logarithm of the goodput; 0 where the user gave it.
+        deadline_s: of the job (infinite = none).
     """
 
     site: Site
@@ -40,6 +43,8 @@ class Physics:
     seq: Column
     tokens: Column
     goodput: Column
+    goodput_log_sigma: Column
+    deadline_s: float
 
     @classmethod
     def of(cls, job: Job, site: Site, catalog: Catalog) -> Physics:
@@ -49,6 +54,7 @@ class Physics:
             UnsupportedError: the accelerator cannot train at the precision, or the framework lacks the optimizer.
         """
         goodput = catalog.assumption("goodput") if job.goodput is None else job.goodput
+        goodput_log_sigma = catalog.assumption("goodput-log-sigma") if job.goodput is None else 0.0
         device = Device.of(
             site.accelerator, site.server_accelerators, site.fabric, site.precision, site.scale_out_bytes_per_s
         )
@@ -61,6 +67,8 @@ class Physics:
             seq=np.asarray(float(job.seq)),
             tokens=np.asarray(float(job.tokens)),
             goodput=np.asarray(float(goodput)),
+            goodput_log_sigma=np.asarray(goodput_log_sigma),
+            deadline_s=job.deadline_s,
         )
 
     def setting(self, shard: Shard) -> Setting:
@@ -74,6 +82,11 @@ class Physics:
     def step(self, stage: StageCosts, shard: Shard, pipe: Pipe, replicas: Replicas) -> dict[str, Column]:
         """Seconds of a step by component."""
         return step_seconds(stage, shard, pipe, replicas, self.recipe, self.device, self.efficiency)
+
+    def step_sigma(self, accelerators: int) -> Column:
+        """Standard deviation of log step time on so many accelerators of a cluster that was not measured."""
+        moe = bool(self.architecture.experts > 0)
+        return np.asarray(step_sigma(self.site.profile, moe=moe, accelerators=accelerators))
 
     def wall(self, step_s: Column, shard: Shard, replicas: Replicas) -> Column:
         """Wall-clock seconds of the job."""

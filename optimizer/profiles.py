@@ -9,8 +9,6 @@ import numpy as np
 from catalogs.catalog import Catalog
 from catalogs.inheritance import framework_family, resolve_profile
 from catalogs.profile import Profile
-from costmodels.columns import Column
-from costmodels.interval import combined_sigma, scale_sigma
 from optimizer.calibrate import CONSTANTS, Anchor, Fit, Key, fit, labels_of, level_keys
 from optimizer.residuals import Spread, by_source, cluster_sigmas, dealt, held_apart
 from optimizer.runs_prediction import Combination, RunTable
@@ -137,41 +135,3 @@ def to_yaml(profiles: Sequence[Profile]) -> str:
     records = [profile.model_dump(mode="json", exclude_defaults=True) for profile in profiles]
     header = "# Constants fitted to measured training runs by `clusterplan calibrate`.\n"
     return header + yaml.safe_dump(records, sort_keys=False, width=118, allow_unicode=True)
-
-
-def row_sigmas(profiles: Sequence[Profile], table: RunTable, *, known: bool | None = None) -> Column:
-    """Deviation of log step time of every row, from the profile it is predicted by.
-
-    Wider where the row's source is not among the fitted ones, and where the cluster is larger than any of them.
-
-    Args:
-        profiles: of the rows.
-        table: the rows.
-        known: whether the rows' sources are among the fitted ones; None to look.
-    """
-    return np.array(
-        [
-            step_sigma(
-                profile,
-                moe=bool(moe),
-                accelerators=run.n_accel or 1,
-                known=run.source in profile.campaigns if known is None else known,
-            )
-            for profile, run, moe in zip(profiles, table.runs, table.is_moe, strict=True)
-        ]
-    )
-
-
-def step_sigma(profile: Profile, *, moe: bool, accelerators: int, known: bool = False) -> float:
-    """Deviation of log step time of one prediction.
-
-    Args:
-        profile: that predicts it.
-        moe: whether the model has experts.
-        accelerators: in use.
-        known: whether it is on a cluster and software whose runs the profile was fitted to.
-    """
-    own = profile.moe_log_sigma if moe else profile.log_sigma
-    cluster = profile.moe_cluster_log_sigma if moe else profile.cluster_log_sigma
-    scale = scale_sigma(np.asarray(float(accelerators)), np.asarray(float(profile.largest)))
-    return float(combined_sigma(np.asarray(own), np.asarray(0.0 if known else cluster), scale))

@@ -18,7 +18,7 @@ from costmodels.columns import Column
 from costmodels.efficiency import Efficiency
 from costmodels.interval import combined_sigma, interval_90
 from optimizer.calibrate import fit, labels_of
-from optimizer.profiles import row_sigmas, shift_name
+from optimizer.profiles import shift_name
 from optimizer.residuals import (
     by_group,
     by_source,
@@ -30,6 +30,7 @@ from optimizer.residuals import (
 from optimizer.runs_memory import GIB, predicted_gib, reading_of
 from optimizer.runs_prediction import RunTable, Skipped, run_table
 from optimizer.scores import Regret, Score, regret, scores_by
+from optimizer.trust import row_sigmas
 
 NO_TIME = "no time was measured; memory only"
 """Reason of a row whose step time is not predicted."""

@@ -24,7 +24,7 @@ def show_plan(plan: Plan, *, why: bool) -> None:
     print_line()
     show_configuration(best)
     print_table(
-        ["#", "hardware", "offer", "accel.", "days", "cost", "MFU", "layout"],
+        ["#", "hardware", "offer", "accel.", "days", "P(deadline)", "P(fits)", "cost", "MFU", "layout"],
         [
             [
                 str(rank),
@@ -32,6 +32,8 @@ def show_plan(plan: Plan, *, why: bool) -> None:
                 one.offer or "",
                 f"{one.accelerators:,}",
                 f"{one.days:.1f}",
+                "-" if one.p_deadline is None else f"{one.p_deadline:.2f}",
+                f"{one.p_fits:.2f}",
                 money(one.cost_usd),
                 f"{one.mfu:.1%}",
                 layout_text(one.layout),
@@ -39,7 +41,7 @@ def show_plan(plan: Plan, *, why: bool) -> None:
             for rank, one in enumerate((best, *plan.alternatives), start=1)
         ],
         title="The plan and its runners-up",
-        right="# accel. days cost MFU",
+        right="# accel. days P(deadline) P(fits) cost MFU",
     )
     told = plan.rejected if why else plan.rejected[:MAX_REASONS]
     print_table(["what", "why it loses"], [[r.what, r.reason] for r in told], title="Why not")
@@ -66,10 +68,17 @@ def show_configuration(one: Configuration) -> None:
     layout = one.layout
     priced = f"{money(one.cost_usd)} ({one.tenure}, {one.offer})" if one.offer else "no offer in the catalog"
     recompute = f"{layout.recompute} recomputation" if layout.recompute != "none" else "no recomputation"
+    chances = f"P(fits) {one.p_fits:.2f}"
+    if one.p_deadline is not None:
+        chances += f", P(meets deadline) {one.p_deadline:.2f}"
     rows = [
         ("cluster", f"{one.accelerators:,} × {one.hardware} in {one.servers:,} servers ({one.server})"),
         ("cost", priced),
         ("time", f"{one.days:.1f} days, {one.steps:,} steps of {one.step_s:.3f} s"),
+        (
+            "",
+            f"90% of such runs end in {one.days_interval[0]:.1f} to {one.days_interval[1]:.1f} days; {chances}",
+        ),
         (
             "speed",
             f"{one.tokens_per_s_per_accel:,.0f} tokens/s per accelerator, MFU {one.mfu:.1%}, HFU {one.hfu:.1%} "
