@@ -33,6 +33,10 @@ class DataFileError(ClusterplanError):
     exit_code = 3
 
 
+class RefutedError(ClusterplanError):
+    """A proof failed: the search without bounds found something better (a defect; exit code 1)."""
+
+
 class InfeasibleError(ClusterplanError):
     """No plan meets the constraints (exit code 4)."""
 

@@ -1,9 +1,13 @@
-"""The best candidates found so far: one per structure, a fixed number of them."""
+"""What a search keeps of the candidates it evaluates: the best few of different structure, or the whole front."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from optimizer.market import Tariff
 
@@ -53,17 +57,28 @@ class Leader:
 
 
 class Leaders:
-    """At most ``keep`` leaders of different structure.
+    """The best candidates of different structure: a fixed number of them, or all within a share of the best.
 
     Attributes:
-        keep: how many.
+        keep: how many (None: no limit).
+        within: share of the best score by which a leader may be worse (None: any).
         threshold: the score above which no candidate can become a leader: the job's own limit at first.
     """
 
-    def __init__(self, keep: int, limit: float = float("inf")) -> None:
-        self.keep = keep
+    def __init__(self, keep: int | None, limit: float = float("inf"), *, within: float | None = None) -> None:
+        self.keep, self.within = keep, within
         self._best: dict[tuple[object, ...], Leader] = {}
         self.threshold = limit
+
+    def consider(self, scored: Scored) -> None:
+        """Take the best candidate of every row of a block, as far as it is good enough."""
+        scores = np.min(scored.score, axis=1)
+        # Of equal scores the documented order takes the earlier, or cheaper, plan; then the smaller cluster.
+        best = np.argmin(np.where(scored.score <= scores[:, None], scored.second, np.inf), axis=1)
+        for row in np.argsort(scores, kind="stable"):
+            if not scores[row] <= self.threshold or not np.isfinite(scores[row]):
+                break
+            self.add(scored.leader(int(row), int(best[row])))
 
     def add(self, leader: Leader) -> None:
         """Consider a candidate."""
@@ -71,12 +86,97 @@ class Leaders:
         if known is not None and known.order <= leader.order:
             return
         self._best[leader.structure] = leader
-        if len(self._best) > self.keep:
+        if self.keep is not None and len(self._best) > self.keep:
             worst = max(self._best.values(), key=lambda one: one.order)
             del self._best[worst.structure]
-        if len(self._best) == self.keep:
-            self.threshold = max(one.score for one in self._best.values())
+        if self.keep is not None and len(self._best) == self.keep:
+            self.threshold = min(self.threshold, max(one.score for one in self._best.values()))
+        if self.within is not None:
+            self.threshold = min(self.threshold, leader.score * (1 + self.within))
 
     def ranked(self) -> list[Leader]:
         """Best first."""
-        return sorted(self._best.values(), key=lambda one: one.order)
+        ranked = sorted(self._best.values(), key=lambda one: one.order)
+        if self.within is not None:
+            ranked = [one for one in ranked if one.score <= ranked[0].score * (1 + self.within)]
+        return ranked
+
+
+class Front:
+    """The candidates that no other one beats in cost, time and cluster size together.
+
+    For one way of paying and one cluster size, cost grows with time: the fastest candidate of each is enough to know
+    the front exactly.
+    """
+
+    threshold = float("inf")
+
+    def __init__(self) -> None:
+        self._fastest: dict[str, NDArray[np.float64]] = {}
+        self._leaders: dict[tuple[str, int], Leader] = {}
+
+    def consider(self, scored: Scored) -> None:
+        """Keep the fastest candidate of every cluster size of a block."""
+        rows, places = np.nonzero(np.isfinite(scored.cost))
+        if not rows.size:
+            return
+        sizes = scored.accelerators[rows, places].astype(np.int64)
+        wall_s = scored.wall_s[rows, places]
+        order = np.lexsort((wall_s, sizes))
+        first = order[np.flatnonzero(np.diff(sizes[order], prepend=-1))]
+        offer = scored.tariff.price.offer.name
+        fastest = self._fastest.get(offer, np.empty(0))
+        if len(fastest) <= sizes.max():
+            fastest = np.concatenate([fastest, np.full(int(sizes.max()) + 1 - len(fastest), np.inf)])
+            self._fastest[offer] = fastest
+        for one in first[wall_s[first] < fastest[sizes[first]]]:
+            size = int(sizes[one])
+            fastest[size] = wall_s[one]
+            self._leaders[offer, size] = scored.leader(int(rows[one]), int(places[one]))
+
+    def ranked(self) -> list[Leader]:
+        """The front, cheapest first."""
+        leaders = sorted(self._leaders.values(), key=lambda one: one.order)
+        figures = np.array([(one.cost_usd, one.wall_s, one.accelerators) for one in leaders]).reshape(-1, 3)
+        front = []
+        for place, one in enumerate(leaders):
+            no_worse = (figures <= figures[place]).all(axis=1)
+            better = (figures < figures[place]).any(axis=1)
+            if not (no_worse & better).any():
+                front.append(one)
+        return front
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A block of candidates with their figures, rows down and data-parallel degrees across.
+
+    Attributes:
+        search: the site search it comes from.
+        tariff: how it is paid for.
+        layout: degrees of the candidate in a row and place.
+        score: what is minimised (infinite where a constraint is broken).
+        second: what settles equal scores.
+        cost, wall_s, accelerators: figures of each candidate.
+    """
+
+    search: SiteSearch
+    tariff: Tariff
+    layout: Callable[[int, int], dict[str, int]]
+    score: NDArray[np.float64]
+    second: NDArray[np.float64]
+    cost: NDArray[np.float64]
+    wall_s: NDArray[np.float64]
+    accelerators: NDArray[np.float64]
+
+    def leader(self, row: int, place: int) -> Leader:
+        """One candidate as a leader."""
+        return Leader(
+            score=float(self.score[row, place]),
+            cost_usd=float(self.cost[row, place]),
+            wall_s=float(self.wall_s[row, place]),
+            accelerators=int(self.accelerators[row, place]),
+            layout=self.layout(row, place),
+            search=self.search,
+            tariff=self.tariff,
+        )

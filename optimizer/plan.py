@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from catalogs.catalog import Catalog
-from catalogs.errors import InfeasibleError
+from catalogs.errors import InfeasibleError, RefutedError
 from costmodels.run import DAY_S
 from optimizer.configuration import Configuration, Layout, configure
 from optimizer.explain import losing_neighbours
 from optimizer.job import Job
 from optimizer.leaders import Leader
 from optimizer.market import Refusal, Site, sites
-from optimizer.search import Certificate, search
+from optimizer.search import Certificate, search, unseen
 
 SCHEMA_VERSION = "1"
 
@@ -64,6 +64,8 @@ class Plan:
                 "pruned": proof.pruned,
                 "pruned_bound": _finite(proof.bound),
                 "gap": proof.gap(self.best.cost_usd or 0.0),
+                "interrupted": proof.interrupted,
+                "proved_rows": proof.proved_rows,
                 "dimensions": proof.dimensions,
             },
             "assumptions": list(self.assumptions),
@@ -71,34 +73,56 @@ class Plan:
 
 
 def plan(
-    job: Job, catalog: Catalog | None = None, *, top: int = 5, progress: Callable[[int, int], None] | None = None
+    job: Job,
+    catalog: Catalog | None = None,
+    *,
+    top: int = 5,
+    within: float | None = None,
+    prove: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Plan:
     """The cheapest feasible plan for a job.
+
+    An interrupt (Ctrl-C) during the search gives the best plan so far; its certificate says how far it may be off.
 
     Args:
         job: the question.
         catalog: what exists; the shipped catalog if not given.
         top: how many alternatives to keep.
+        within: keep every plan of different structure that costs at most this share more than the best, instead of
+            ``top`` ones.
+        prove: search again without any bound, and check that the answer is the same.
         progress: called with rows accounted for and rows in the space.
 
     Raises:
         InfeasibleError: nothing meets the constraints; the message says what comes nearest.
         UnknownNameError, UnsupportedError: the job names something that does not exist.
+        RefutedError: the search without bounds found a better plan (a defect).
     """
     catalog = catalog or Catalog()
     found, refused = sites(job, catalog)
-    groups = _groups(job, found)
     leaders: list[Leader] = []
     certificate = Certificate()
-    for group in groups:
-        ranked, part = search(job, group, catalog, keep=top + 1, progress=progress)
+    for group in _groups(job, found):
+        if certificate.interrupted:
+            certificate = certificate.merge(unseen(job, group, catalog))
+            continue
+        keep = top + 1 if within is None else None
+        ranked, part = search(job, group, catalog, keep=keep, within=within, progress=progress)
         leaders.extend(ranked)
         certificate = certificate.merge(part)
+    if not leaders and certificate.interrupted:
+        raise KeyboardInterrupt
     if not leaders:
         raise InfeasibleError(_why_nothing(job, found, catalog))
     leaders.sort(key=lambda one: one.order)
     winner = leaders[0]
-    chosen = _alternatives(leaders, top, named=bool(job.hardware))
+    if prove and not certificate.interrupted:
+        certificate.proved_rows = _prove(job, found, catalog, winner)
+    if within is None:
+        chosen = _alternatives(leaders, top, named=bool(job.hardware))
+    else:
+        chosen = [one for one in leaders[1:] if one.score <= winner.score * (1 + within)]
     best = _configuration(winner)
     others = tuple(_configuration(one) for one in chosen)
     rejected = (
@@ -107,6 +131,38 @@ def plan(
         *refused,
     )
     return Plan(job, best, others, rejected, certificate, _assumptions(job, winner, others, found, catalog))
+
+
+def pareto(
+    job: Job, catalog: Catalog | None = None, *, progress: Callable[[int, int], None] | None = None
+) -> tuple[list[Configuration], Certificate]:
+    """Every configuration that no other one beats in cost, days and accelerators together, cheapest first.
+
+    Exact: every row that fits the memory and meets the constraints is looked at.
+
+    Raises:
+        InfeasibleError: nothing meets the constraints.
+        UnknownNameError, UnsupportedError: the job names something that does not exist.
+    """
+    catalog = catalog or Catalog()
+    found, _ = sites(job, catalog)
+    leaders, certificate = search(job, found, catalog, front=True, progress=progress)
+    if not leaders and certificate.interrupted:
+        raise KeyboardInterrupt
+    if not leaders:
+        raise InfeasibleError(_why_nothing(job, found, catalog))
+    return [_configuration(one) for one in leaders], certificate
+
+
+def _prove(job: Job, found: list[Site], catalog: Catalog, winner: Leader) -> int:
+    """Rows looked at by a search without bounds, which must find the same best plan."""
+    ranked, certificate = search(job, found, catalog, keep=1, prune=False)
+    if ranked[0].order != winner.order:
+        raise RefutedError(
+            f"the search without bounds found a better plan: {_money(ranked[0].cost_usd)} instead of "
+            f"{_money(winner.cost_usd)} ({ranked[0].layout}); please report this"
+        )
+    return certificate.evaluated
 
 
 def _configuration(leader: Leader) -> Configuration:

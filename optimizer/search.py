@@ -20,7 +20,7 @@ from costmodels.layout import Pipe, Replicas, Shard
 from costmodels.partition import peak_stages
 from costmodels.stage import StageBytes, StageCosts, layers_of, stage_bytes, stage_costs, stage_seconds
 from optimizer.job import Job
-from optimizer.leaders import Leader, Leaders
+from optimizer.leaders import Front, Leader, Leaders, Scored
 from optimizer.market import Site, tariffs
 from optimizer.physics import Physics
 from optimizer.space import Space, Spaces
@@ -32,6 +32,9 @@ STAGE_ROWS = 100_000
 
 BLOCK_ROWS = 20_000
 """About how many candidate rows are evaluated at once: enough to amortise a call, few enough to stay in cache."""
+
+INTERRUPTED = "interrupt"
+"""Name under which a certificate counts rows that an interrupt left unseen."""
 
 FIRST_BATCH = 256
 """Stage rows evaluated first in a chunk, most promising ones, to lower the bar for the rest."""
@@ -48,6 +51,7 @@ class Certificate:
         bound: the lowest limit among what was pruned (in the objective's unit), infinite if nothing was.
         dimensions: values of each dimension, by accelerator.
         floors: by accelerator, the objective that none of its rows can go below.
+        proved_rows: rows that a second search without bounds evaluated, with the same answer (None: not asked for).
     """
 
     space: int = 0
@@ -56,10 +60,16 @@ class Certificate:
     bound: float = float("inf")
     dimensions: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     floors: dict[str, float] = field(default_factory=dict)
+    proved_rows: int | None = None
 
     def gap(self, best: float) -> float:
         """How far, as a share of ``best``, an unexamined row could still be below it: 0 when every bound is above."""
         return max(best - self.bound, 0.0) / best if best else 0.0
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether an interrupt ended the search early."""
+        return INTERRUPTED in self.pruned
 
     def merge(self, other: Certificate) -> Certificate:
         """Both certificates as one (of searches over different hardware)."""
@@ -104,7 +114,7 @@ class SiteSearch:
         """Candidate rows in this site's space."""
         return int(self.space.shard_rows.sum())
 
-    def run(self, leaders: Leaders, certificate: Certificate) -> None:
+    def run(self, leaders: Leaders | Front, certificate: Certificate) -> None:
         """Search the site, improving ``leaders`` and accounting for every row in ``certificate``."""
         floors = self._objective_floor(self.shard_limit_s)
         order = np.argsort(floors, kind="stable")
@@ -119,7 +129,7 @@ class SiteSearch:
             if keep.any():
                 self._search_shards(chunk[keep], leaders, certificate)
 
-    def _worth(self, floors: Column, leaders: Leaders) -> NDArray[np.bool_]:
+    def _worth(self, floors: Column, leaders: Leaders | Front) -> NDArray[np.bool_]:
         """Which limits do not rule out a place among the leaders."""
         if not self.prune_by_bound:
             return np.ones(floors.shape, dtype=bool)
@@ -142,7 +152,7 @@ class SiteSearch:
         # What misses the deadline on every accelerator there may be has no cost at all (the factor: rounding).
         return np.where(accelerator_s / self.space.replicas.limit > self.job.deadline_s * (1 + 1e-9), np.inf, cheapest)
 
-    def _search_shards(self, chosen: NDArray[np.intp], leaders: Leaders, certificate: Certificate) -> None:
+    def _search_shards(self, chosen: NDArray[np.intp], leaders: Leaders | Front, certificate: Certificate) -> None:
         """Expand shards into stage rows, drop those whose limit is too high, and evaluate the rest best first."""
         stages = self._expand(chosen)
         rows = stages.rows
@@ -198,7 +208,7 @@ class SiteSearch:
             rows=self.space.rows_per_stage(world, s, pipe.map(flat)),
         )
 
-    def _evaluate(self, stages: _Stages, leaders: Leaders, certificate: Certificate) -> None:
+    def _evaluate(self, stages: _Stages, leaders: Leaders | Front, certificate: Certificate) -> None:
         """Evaluate stage rows: memory by bisection over the degrees, then time in blocks of degrees across."""
         for deep in (False, True):
             for activations in (0, 1):
@@ -208,7 +218,7 @@ class SiteSearch:
                     self._evaluate_ways(stages.take(np.flatnonzero(here)), ways, leaders, certificate)
 
     def _evaluate_ways(
-        self, part: _Stages, ways: list[tuple[int, int]], leaders: Leaders, certificate: Certificate
+        self, part: _Stages, ways: list[tuple[int, int]], leaders: Leaders | Front, certificate: Certificate
     ) -> None:
         counts = part.rows // len(ways)
         # Rows with similar numbers of degrees share a block, so that little of it is padding.
@@ -231,7 +241,13 @@ class SiteSearch:
                 self._evaluate_block(column, table, real & (place >= lowest[rows, None]), zero, offload, leaders)
 
     def _evaluate_block(
-        self, column: _Stages, degrees: Column, valid: NDArray[np.bool_], zero: int, offload: int, leaders: Leaders
+        self,
+        column: _Stages,
+        degrees: Column,
+        valid: NDArray[np.bool_],
+        zero: int,
+        offload: int,
+        leaders: Leaders | Front,
     ) -> None:
         replicas = self._replicas(column.shard.micro_batch, degrees, zero, offload)
         valid = valid & self._valid(column, replicas)
@@ -300,35 +316,28 @@ class SiteSearch:
         valid: NDArray[np.bool_],
         wall_s: Column,
         accelerators: Column,
-        leaders: Leaders,
+        leaders: Leaders | Front,
     ) -> None:
-        """Give the leaders the best row of every stage row and tariff."""
+        """Show the leaders the candidates of a block, once for every way of paying."""
         valid = valid & (wall_s <= self.job.deadline_s)
         for tariff in self.tariffs:
             cost = np.where(
                 valid & (accelerators <= tariff.max_accelerators), tariff.total(accelerators, wall_s), np.inf
             )
             cost = np.where(cost <= self.job.budget_usd, cost, np.inf)
-            score = cost if self.objective == "cost" else np.where(np.isfinite(cost), wall_s, np.inf)
-            scores = np.min(score, axis=1)
-            # Of equal scores the documented order takes the earlier, or cheaper, plan; then the smaller cluster.
-            other = wall_s if self.objective == "cost" else cost
-            best = np.argmin(np.where(score <= scores[:, None], other, np.inf), axis=1)
-            for row in np.argsort(scores, kind="stable"):
-                if not scores[row] <= leaders.threshold or not np.isfinite(scores[row]):
-                    break
-                which = best[row]
-                leaders.add(
-                    Leader(
-                        score=float(scores[row]),
-                        cost_usd=float(cost[row, which]),
-                        wall_s=float(wall_s[row, which]),
-                        accelerators=int(accelerators[row, which]),
-                        layout=column.layout(int(row), int(degrees[row, which]), zero, offload, self.space),
-                        search=self,
-                        tariff=tariff,
-                    )
+            by_cost = self.objective == "cost"
+            leaders.consider(
+                Scored(
+                    search=self,
+                    tariff=tariff,
+                    layout=lambda row, place: column.layout(row, int(degrees[row, place]), zero, offload, self.space),
+                    score=cost if by_cost else np.where(np.isfinite(cost), wall_s, np.inf),
+                    second=wall_s if by_cost else cost,
+                    cost=cost,
+                    wall_s=wall_s,
+                    accelerators=accelerators,
                 )
+            )
 
 
 @dataclass(frozen=True)
@@ -436,23 +445,61 @@ def search(
     catalog: Catalog,
     objective: Objective = "cost",
     *,
-    keep: int = 6,
+    keep: int | None = 6,
+    within: float | None = None,
+    front: bool = False,
     prune: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Leader], Certificate]:
-    """The best layouts of all sites, at most ``keep`` of different structure, best first, with the certificate.
+    """The best layouts of all sites, best first, with the certificate.
+
+    An interrupt (Ctrl-C) ends the search early: the leaders so far are returned, and the certificate counts what was
+    not looked at, with the bound that holds for it.
 
     Args:
         job: the question.
         found: sites from :func:`optimizer.market.sites`.
         catalog: for assumptions.
         objective: cheapest (``cost``) or earliest (``time``).
-        keep: leaders to keep.
+        keep: leaders of different structure to keep (None: no limit).
+        within: share by which a leader may be worse than the best (None: any).
+        front: return every candidate that none beats in cost, time and accelerators together, instead of the best.
         prune: False evaluates every row that fits (for proof and benchmarks).
         progress: called with rows accounted for and rows in the space, after every site.
     """
+    limit = job.budget_usd if objective == "cost" else job.deadline_s
+    leaders = Front() if front else Leaders(keep, limit, within=within)
+    queue, certificate = _survey(job, found, catalog, objective, prune=prune)
+    done = 0
+    try:
+        for one in queue:
+            if prune and one.floor > leaders.threshold:
+                certificate.prune("site bound", one.rows, one.floor)
+            else:
+                one.run(leaders, certificate)
+            done += one.rows
+            if progress is not None:
+                progress(done, certificate.space)
+    except KeyboardInterrupt:
+        left = certificate.space - certificate.evaluated - sum(certificate.pruned.values())
+        unseen = [s.floor for s in queue if s.floor >= one.floor]
+        certificate.prune(INTERRUPTED, left, min(unseen, default=np.inf))
+    return leaders.ranked(), certificate
+
+
+def unseen(job: Job, found: list[Site], catalog: Catalog) -> Certificate:
+    """The certificate of sites that an interrupt left unsearched: how many rows, and what bound holds for them."""
+    queue, certificate = _survey(job, found, catalog, "cost", prune=True)
+    for one in queue:
+        certificate.prune(INTERRUPTED, one.rows, one.floor)
+    return certificate
+
+
+def _survey(
+    job: Job, found: list[Site], catalog: Catalog, objective: Objective, *, prune: bool
+) -> tuple[list[SiteSearch], Certificate]:
+    """The searches of all sites, most promising first, and a certificate with what there is to cover."""
     certificate = Certificate()
-    leaders = Leaders(keep, job.budget_usd if objective == "cost" else job.deadline_s)
     spaces = Spaces(job)
     searches = [SiteSearch(job, site, catalog, objective, spaces, prune=prune) for site in found]
     for one in searches:
@@ -464,13 +511,4 @@ def search(
             for dimension, values in one.space.dimensions.items()
         }
         certificate.floors[name] = min(certificate.floors.get(name, np.inf), one.floor)
-    done = 0
-    for one in sorted(searches, key=lambda s: s.floor):
-        if prune and one.floor > leaders.threshold:
-            certificate.prune("site bound", one.rows, one.floor)
-        else:
-            one.run(leaders, certificate)
-        done += one.rows
-        if progress is not None:
-            progress(done, certificate.space)
-    return leaders.ranked(), certificate
+    return sorted(searches, key=lambda one: one.floor), certificate

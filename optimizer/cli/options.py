@@ -43,6 +43,24 @@ def parse_whole(text: str, what: str, units: dict[str, float] | None = None) -> 
     return int(number)
 
 
+def parse_share(text: str, what: str) -> float:
+    """A share between 0 and 1, as a percentage or a number.
+
+    Raises:
+        UsageError: it is no number or outside 0 to 1.
+
+    >>> parse_share("2%", "--within"), parse_share("0.02", "--within")
+    (0.02, 0.02)
+    """
+    from catalogs.errors import UsageError
+    from catalogs.quantity import parse_quantity
+
+    share = parse_quantity(text, {"": 1.0, "%": 0.01}, what)
+    if not 0 <= share <= 1:
+        raise UsageError(f"{what}: {text!r} is not a share between 0 and 1 (or 0% and 100%)")
+    return share
+
+
 def parse_deadline_s(text: str) -> float:
     """A wall-clock limit in seconds; the unit must be written, for days and hours are too easily confused.
 

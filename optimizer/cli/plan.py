@@ -24,6 +24,7 @@ from optimizer.cli.options import (
     Seq,
     Tokens,
     Top,
+    parse_share,
 )
 
 
@@ -51,6 +52,15 @@ def plan(
     why: Annotated[
         bool, typer.Option("--why", help="Print every reason, and the rules that shape the search space.")
     ] = False,
+    within: Annotated[
+        str | None, typer.Option("--within", metavar="SHARE", help="Show every plan within a share of the best: 2%.")
+    ] = None,
+    front: Annotated[
+        bool, typer.Option("--front", help="Show every plan that none beats in cost, days and accelerators together.")
+    ] = False,
+    prove: Annotated[
+        bool, typer.Option("--prove", help="Search again without any bound and check that the answer is the same.")
+    ] = False,
     catalog: CatalogDirs = None,
     json: Json = False,
 ) -> None:
@@ -63,11 +73,15 @@ def plan(
       clusterplan plan --model deepseek-v3 --tokens 14.8T --deadline 60d --offers rent --json
 
       clusterplan plan --model ./config.json --tokens 300B --budget $500k --seq 8192
+
+      clusterplan plan --model llama-2-70b --tokens 2T --deadline 90d --hardware a800-sxm-80g --within 2% --prove
     """
+    from optimizer.cli import INTERRUPTED
     from optimizer.cli.layers import open_catalog
     from optimizer.cli.output import emit_json
-    from optimizer.cli.plan_view import show_plan
+    from optimizer.cli.plan_view import show_front, show_plan
     from optimizer.cli.progress import progress_bar
+    from optimizer.plan import pareto
     from optimizer.plan import plan as find_plan
     from optimizer.request import read_job
 
@@ -89,12 +103,22 @@ def plan(
         optimizer=optimizer,
         goodput=goodput,
     )
-    with progress_bar("searching layouts") as report:
-        found = find_plan(job, opened, top=top, progress=report)
-    if json:
-        emit_json(found.to_json())
+    if front:
+        with progress_bar("searching the front") as report:
+            configurations, proof = pareto(job, opened, progress=report)
+        show_front(configurations, proof, as_json=json)
+        interrupted = proof.interrupted
     else:
-        show_plan(found, why=why)
+        share = None if within is None else parse_share(within, "--within")
+        with progress_bar("searching layouts") as report:
+            found = find_plan(job, opened, top=top, within=share, prove=prove, progress=report)
+        if json:
+            emit_json(found.to_json())
+        else:
+            show_plan(found, why=why)
+        interrupted = found.certificate.interrupted
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
 
 
 def _typed(precision: str | None) -> Any:

@@ -1,0 +1,118 @@
+"""Near-optimal sets, fronts, proofs and interrupts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from catalogs import Catalog
+from catalogs.errors import RefutedError
+from optimizer.cli import INTERRUPTED, main
+from optimizer.job import Job
+from optimizer.plan import pareto, plan
+from optimizer.request import read_job
+from optimizer.search import SiteSearch
+
+CATALOG = Catalog()
+
+
+def small_job(**changes: object) -> Job:
+    job = read_job(
+        CATALOG,
+        "llama-3.2-1b",
+        5e9,
+        deadline_s=20 * 86400.0,
+        hardware=["a800-sxm-80g"],
+        max_accelerators=64,
+        seq=4096,
+        global_batch=64,
+    )
+    return replace(job, **changes)  # type: ignore[arg-type]
+
+
+def test_every_plan_within_a_share_of_the_best_is_kept() -> None:
+    tight = plan(small_job(), CATALOG, within=0.01)
+    wide = plan(small_job(), CATALOG, within=0.5)
+    best = tight.best.cost_usd or 0.0
+    assert wide.best.to_json() == tight.best.to_json()
+    assert all((one.cost_usd or 0.0) <= 1.5 * best for one in wide.alternatives)
+    kept = {(one.offer, one.layout.tp, one.layout.pp, one.layout.cp) for one in wide.alternatives}
+    assert len(kept) == len(wide.alternatives) > len(tight.alternatives)
+    # A fixed number of alternatives finds the same ones, best first.
+    few = plan(small_job(), CATALOG, top=2)
+    assert [one.cost_usd for one in few.alternatives] == [one.cost_usd for one in wide.alternatives[:2]]
+
+
+def test_the_front_is_what_constrained_plans_find() -> None:
+    front, certificate = pareto(small_job(), CATALOG)
+    assert len(front) >= 2
+    assert certificate.space == certificate.evaluated + sum(certificate.pruned.values())
+    assert front[0].cost_usd == plan(small_job(), CATALOG).best.cost_usd
+    figures = [(one.cost_usd or 0.0, one.days, one.accelerators) for one in front]
+    for one in figures:
+        assert not any(all(a <= b for a, b in zip(other, one, strict=True)) and other != one for other in figures)
+    for one in front[:: max(len(front) // 4, 1)]:
+        limits = small_job(deadline_s=one.days * 86400.0 * (1 + 1e-12), max_accelerators=one.accelerators)
+        assert plan(limits, CATALOG).best.cost_usd == pytest.approx(one.cost_usd, rel=1e-12)
+
+
+def test_a_proof_evaluates_the_rows_that_bounds_left_out() -> None:
+    proved = plan(small_job(), CATALOG, prove=True).certificate
+    assert proved.proved_rows is not None
+    assert proved.proved_rows >= proved.evaluated
+    assert plan(small_job(), CATALOG).certificate.proved_rows is None
+
+
+def test_a_wrong_bound_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = SiteSearch._evaluate
+    seen = []
+
+    def forgetful(self: SiteSearch, *arguments: object) -> None:
+        seen.append(self)
+        if self.prune_by_bound and len(seen) == 1:
+            return
+        honest(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SiteSearch, "_evaluate", forgetful)
+    with pytest.raises(RefutedError, match="better plan"):
+        plan(small_job(), CATALOG, prove=True)
+
+
+def test_an_interrupt_gives_the_best_so_far_with_its_gap(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = SiteSearch.run
+    calls = []
+
+    def interrupted(self: SiteSearch, *arguments: object) -> None:
+        calls.append(self)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        run(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SiteSearch, "run", interrupted)
+    question = "plan -m llama-3.2-1b -t 5B -d 20d --max-accelerators 64 --global-batch 64 -H ascend-910b,a800-sxm-80g"
+    assert main([*question.split(), "--json"]) == INTERRUPTED
+    answer = json.loads(capfd.readouterr().out)
+    certificate = answer["certificate"]
+    assert certificate["interrupted"]
+    assert certificate["pruned"]["interrupt"] > 0
+    assert certificate["space"] == certificate["evaluated"] + sum(certificate["pruned"].values())
+    assert 0 <= certificate["gap"] < 1
+    assert answer["best"]["fits"]
+
+
+def test_an_interrupt_before_any_plan_prints_none(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(self: SiteSearch, *arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SiteSearch, "run", interrupted)
+    assert (
+        main(["plan", "-m", "llama-3.2-1b", "-t", "5B", "-H", "a800-sxm-80g", "--max-accelerators", "64"])
+        == INTERRUPTED
+    )
+    assert capfd.readouterr().out == ""
