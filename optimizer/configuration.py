@@ -13,7 +13,7 @@ from catalogs.errors import UsageError
 from catalogs.framework import Schedule
 from costmodels.breakdown import micro_batch_breakdown
 from costmodels.columns import Column
-from costmodels.interval import combined_sigma, interval_90, probability_below
+from costmodels.interval import interval_90, probability_below
 from costmodels.layout import ALL_LAYERS, Pipe, Replicas, Shard
 from costmodels.partition import peak_stages
 from costmodels.run import DAY_S
@@ -332,8 +332,8 @@ def configure(physics: Physics, layout: Layout, tariff: Tariff | None) -> Config
     memory, peak_stage = _fullest_rank(physics, layout)
     wall_s = physics.wall(np.asarray(step_s), shard, replicas)
     accelerators = layout.accelerators
-    step_sigma = physics.step_sigma(accelerators)
-    days_sigma = combined_sigma(step_sigma, physics.goodput_log_sigma)
+    step_sigma = physics.step_sigma(np.asarray(float(accelerators)))
+    days_sigma = physics.days_sigma(np.asarray(float(accelerators)))
     in_time = probability_below(np.asarray(physics.deadline_s), wall_s, days_sigma)
     held_bytes, memory_sigma = sum(memory.values()), np.asarray(site.framework.memory_log_sigma)
     cost = {}

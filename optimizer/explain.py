@@ -38,6 +38,8 @@ def _reason(job: Job, one: Configuration, best: Configuration) -> str | None:
     days = one.days * DAY_S
     if days > job.deadline_s:
         return f"misses the deadline by {(days - job.deadline_s) / DAY_S:.1f} days (step {one.step_s:.2f} s)"
+    if one.p_deadline is not None and one.p_deadline < job.confidence:
+        return f"meets the deadline with a probability of {one.p_deadline:.0%} only ({one.days:.1f} days)"
     if one.cost_usd is not None and best.cost_usd is not None and one.cost_usd > best.cost_usd:
         slower = one.tokens_per_s_per_accel / best.tokens_per_s_per_accel - 1
         more = one.cost_usd / best.cost_usd - 1

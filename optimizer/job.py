@@ -46,6 +46,7 @@ class Job:
         recompute: recomputation choices in the space.
         offload: offload choices in the space.
         goodput: share of wall-clock time that makes progress, or None for the catalog's assumption.
+        confidence: probability with which the deadline must be met; 0.5 takes the predicted time as it is.
         assumptions: what was assumed in reading the question, in words.
     """
 
@@ -66,6 +67,7 @@ class Job:
     recompute: tuple[RecomputeChoice, ...] = ("none", "selective", "full", "partial")
     offload: tuple[OffloadChoice, ...] = ("none", "optimizer")
     goodput: float | None = None
+    confidence: float = 0.5
     assumptions: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
@@ -80,6 +82,8 @@ class Job:
             raise UsageError(f"max_accelerators must be at most {MAX_ACCELERATORS:,}, not {self.max_accelerators:,}")
         if self.goodput is not None and not 0 < self.goodput <= 1:
             raise UsageError(f"goodput is a share of time between 0 and 1, not {self.goodput!r}")
+        if not 0.5 <= self.confidence < 1:
+            raise UsageError(f"confidence is a probability from 0.5 to below 1, not {self.confidence!r}")
         if not 0 <= self.batch_tolerance <= 0.5:
             raise UsageError(f"batch_tolerance is a share between 0 and 0.5, not {self.batch_tolerance!r}")
         if self.model.learned_positions and self.seq > self.model.learned_positions:

@@ -11,6 +11,7 @@ from costmodels.architecture import Architecture
 from costmodels.columns import Column
 from costmodels.device import Device
 from costmodels.efficiency import Efficiency
+from costmodels.interval import combined_sigma
 from costmodels.layer import Setting
 from costmodels.layout import Pipe, Replicas, Shard
 from costmodels.memory import rank_bytes
@@ -83,10 +84,14 @@ class Physics:
         """Seconds of a step by component."""
         return step_seconds(stage, shard, pipe, replicas, self.recipe, self.device, self.efficiency)
 
-    def step_sigma(self, accelerators: int) -> Column:
+    def step_sigma(self, accelerators: Column) -> Column:
         """Standard deviation of log step time on so many accelerators of a cluster that was not measured."""
         moe = bool(self.architecture.experts > 0)
-        return np.asarray(step_sigma(self.site.profile, moe=moe, accelerators=accelerators))
+        return step_sigma(self.site.profile, moe=moe, accelerators=accelerators)
+
+    def days_sigma(self, accelerators: Column) -> Column:
+        """Standard deviation of log wall-clock time: that of the step, and of the goodput where it is assumed."""
+        return combined_sigma(self.step_sigma(accelerators), self.goodput_log_sigma)
 
     def wall(self, step_s: Column, shard: Shard, replicas: Replicas) -> Column:
         """Wall-clock seconds of the job."""

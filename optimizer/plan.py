@@ -49,6 +49,7 @@ class Plan:
                 "model": job.model.name,
                 "tokens": job.tokens,
                 "deadline_days": _finite(job.deadline_s / DAY_S),
+                "confidence": job.confidence,
                 "budget_usd": _finite(job.budget_usd),
                 "seq": job.seq,
                 "global_batch": job.global_batch,
@@ -267,11 +268,12 @@ def _why_nothing(job: Job, found: list[Site], catalog: Catalog) -> str:
     if fastest:
         one = fastest[0]
         needs = ""
+        surely = f", to be met with a probability of {job.confidence:.0%}" if job.confidence > 0.5 else ""
         if one.accelerators >= 0.9 * job.max_accelerators:
             needs = f"; the limit of {job.max_accelerators} accelerators binds, raise it with --max-accelerators"
         return (
             f"no plan: the fastest feasible finishes in {duration(one.wall_s)} and needs "
-            f"{_describe(one)}, the deadline is {duration(job.deadline_s)}{needs}"
+            f"{_describe(one)}, the deadline is {duration(job.deadline_s)}{surely}{needs}"
         )
     names = ", ".join(dict.fromkeys(site.accelerator.name for site in found))
     return (

@@ -42,6 +42,7 @@ def read_job(
     offers: Sequence[str] = (),
     optimizer: str = "adamw",
     goodput: float | None = None,
+    confidence: float = 0.5,
 ) -> Job:
     """The job that a request means; what it leaves open is filled in and said in ``assumptions``.
 
@@ -61,6 +62,7 @@ def read_job(
         offers: offer names, or words of :data:`TENURE_WORDS`.
         optimizer: optimizer name.
         goodput: share of time that makes progress; the catalog's assumption if not given.
+        confidence: probability with which the deadline must be met.
 
     Raises:
         UsageError: contradictory or senseless values.
@@ -109,6 +111,7 @@ def read_job(
         tenures=tenures,
         offers=names,
         goodput=goodput,
+        confidence=confidence,
         assumptions=tuple(said),
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
@@ -103,6 +104,9 @@ class SiteSearch:
         self.space = spaces.of(site, int(min(limit, job.max_accelerators, site.max_accelerators)))
         self.layers = layers_of(self.physics.setting(self.space.shards))
         self.shard_limit_s = self._shard_accelerator_seconds()
+        self._deviations = NormalDist().inv_cdf(job.confidence)
+        # No cluster is surer than one within the measured sizes: the deadline that bounds may use.
+        self._latest_s = job.deadline_s / float(self._delay(np.zeros(())))
 
     @property
     def floor(self) -> float:
@@ -135,6 +139,10 @@ class SiteSearch:
             return np.ones(floors.shape, dtype=bool)
         return (floors <= leaders.threshold) & np.isfinite(floors)
 
+    def _delay(self, accelerators: Column) -> Column:
+        """Factor by which a run may come out slower than predicted and still meet the deadline as surely as wanted."""
+        return np.exp(self._deviations * self.physics.days_sigma(accelerators))
+
     def _shard_accelerator_seconds(self) -> Column:
         """Accelerator-seconds of the whole run below which no layout with a shard can stay."""
         s, p = self.space.shards, self.physics
@@ -147,10 +155,10 @@ class SiteSearch:
     def _objective_floor(self, accelerator_s: Column) -> Column:
         if self.objective == "time":
             return accelerator_s / min(self.job.max_accelerators, self.site.max_accelerators)
-        floors = [t.floor(accelerator_s, self.job.deadline_s) for t in self.tariffs]
+        floors = [t.floor(accelerator_s, self._latest_s) for t in self.tariffs]
         cheapest = np.minimum.reduce(floors) if floors else np.full(accelerator_s.shape, np.inf)
         # What misses the deadline on every accelerator there may be has no cost at all (the factor: rounding).
-        return np.where(accelerator_s / self.space.replicas.limit > self.job.deadline_s * (1 + 1e-9), np.inf, cheapest)
+        return np.where(accelerator_s / self.space.replicas.limit > self._latest_s * (1 + 1e-9), np.inf, cheapest)
 
     def _search_shards(self, chosen: NDArray[np.intp], leaders: Leaders | Front, certificate: Certificate) -> None:
         """Expand shards into stage rows, drop those whose limit is too high, and evaluate the rest best first."""
@@ -319,7 +327,8 @@ class SiteSearch:
         leaders: Leaders | Front,
     ) -> None:
         """Show the leaders the candidates of a block, once for every way of paying."""
-        valid = valid & (wall_s <= self.job.deadline_s)
+        in_time = wall_s * self._delay(accelerators) if self._deviations else wall_s
+        valid = valid & (in_time <= self.job.deadline_s)
         for tariff in self.tariffs:
             cost = np.where(
                 valid & (accelerators <= tariff.max_accelerators), tariff.total(accelerators, wall_s), np.inf

@@ -27,19 +27,21 @@ def row_sigmas(profiles: Sequence[Profile], table: RunTable, *, known: bool | No
     """
     return np.array(
         [
-            step_sigma(
-                profile,
-                moe=bool(moe),
-                accelerators=run.n_accel or 1,
-                known=run.source in profile.campaigns if known is None else known,
+            float(
+                step_sigma(
+                    profile,
+                    moe=bool(moe),
+                    accelerators=np.asarray(float(run.n_accel or 1)),
+                    known=run.source in profile.campaigns if known is None else known,
+                )
             )
             for profile, run, moe in zip(profiles, table.runs, table.is_moe, strict=True)
         ]
     )
 
 
-def step_sigma(profile: Profile, *, moe: bool, accelerators: int, known: bool = False) -> float:
-    """Deviation of log step time of one prediction.
+def step_sigma(profile: Profile, *, moe: bool, accelerators: Column, known: bool = False) -> Column:
+    """Deviation of log step time of predictions by one profile.
 
     Args:
         profile: that predicts it.
@@ -49,5 +51,5 @@ def step_sigma(profile: Profile, *, moe: bool, accelerators: int, known: bool = 
     """
     own = profile.moe_log_sigma if moe else profile.log_sigma
     cluster = profile.moe_cluster_log_sigma if moe else profile.cluster_log_sigma
-    scale = scale_sigma(np.asarray(float(accelerators)), np.asarray(float(profile.largest)))
-    return float(combined_sigma(np.asarray(own), np.asarray(0.0 if known else cluster), scale))
+    scale = scale_sigma(accelerators, np.asarray(float(profile.largest)))
+    return combined_sigma(np.asarray(own), np.asarray(0.0 if known else cluster), scale)

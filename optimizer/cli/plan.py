@@ -52,6 +52,10 @@ def plan(
     why: Annotated[
         bool, typer.Option("--why", help="Print every reason, and the rules that shape the search space.")
     ] = False,
+    confidence: Annotated[
+        str,
+        typer.Option("--confidence", metavar="SHARE", help="Probability with which the deadline must be met: 90%."),
+    ] = "50%",
     within: Annotated[
         str | None, typer.Option("--within", metavar="SHARE", help="Show every plan within a share of the best: 2%.")
     ] = None,
@@ -75,6 +79,8 @@ def plan(
       clusterplan plan --model ./config.json --tokens 300B --budget $500k --seq 8192
 
       clusterplan plan --model llama-2-70b --tokens 2T --deadline 90d --hardware a800-sxm-80g --within 2% --prove
+
+      clusterplan plan --model llama-3-8b --tokens 1T --deadline 30d --confidence 90%
     """
     from optimizer.cli import INTERRUPTED
     from optimizer.cli.layers import open_catalog
@@ -102,6 +108,7 @@ def plan(
         offers=offers or (),
         optimizer=optimizer,
         goodput=goodput,
+        confidence=parse_share(confidence, "--confidence"),
     )
     if front:
         with progress_bar("searching the front") as report:

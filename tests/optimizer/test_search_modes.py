@@ -116,3 +116,16 @@ def test_an_interrupt_before_any_plan_prints_none(
         == INTERRUPTED
     )
     assert capfd.readouterr().out == ""
+
+
+def test_more_confidence_means_an_earlier_end_and_is_kept() -> None:
+    tight = 1.02 * plan(small_job(), CATALOG).best.days * 86400.0
+    plain = plan(small_job(deadline_s=tight), CATALOG)
+    sure = plan(small_job(deadline_s=tight, confidence=0.9), CATALOG)
+    assert plain.best.p_deadline is not None
+    assert sure.best.p_deadline is not None
+    assert plain.best.p_deadline < 0.9 <= sure.best.p_deadline
+    assert (sure.best.cost_usd or 0.0) >= (plain.best.cost_usd or 0.0)
+    assert all((one.p_deadline or 0.0) >= 0.9 for one in sure.alternatives)
+    proved = plan(small_job(deadline_s=tight, confidence=0.9), CATALOG, prove=True)
+    assert proved.best.to_json() == sure.best.to_json()
