@@ -78,10 +78,11 @@ def data_parallel_seconds(
         latency = group_latency_s(split, stride, d)
         reduce = reduce + gather_seconds(r.reduce_bytes * params, split, bandwidth, latency)
         gather = gather + gather_seconds(travels * params, split, bandwidth, latency)
-        if not np.any(replicas.zero_group):
-            continue
-        # Several copies of the sharded state (HSDP): their gradient shards are all-reduced across the copies.
+        # Several copies of the sharded state (HSDP; experts on more ranks than share a state): their gradient shards
+        # are all-reduced across the copies.
         replicated = np.maximum(all_ranks / split, 1.0)
+        if not np.any(replicated > 1):
+            continue
         across = group_bandwidth(replicated, stride * split, d, e.scale_up_efficiency, e.scale_out_efficiency)
         across_latency = group_latency_s(replicated, stride * split, d)
         copies = copies + 2.0 * gather_seconds(r.reduce_bytes * params / split, replicated, across, across_latency)

@@ -223,7 +223,9 @@ def _sites_of(accelerator: Accelerator, offers: list[Offer], framework: str, job
         size = server.accelerators if single and multi_server else offer.accelerators_per_server
         network = offer.scale_out_bytes_per_s_per_accelerator or _network(server, usual)
         key = (server.fabric or usual.fabric or "", size, network, multi_server)
-        groups.setdefault(key, []).append(Price(offer, _usd(offer, catalog)))
+        # A purchase is priced per unit sold; a server of cards that are sold one by one costs as many.
+        units = size / offer.accelerators_per_server if offer.unit == "server" else 1.0
+        groups.setdefault(key, []).append(Price(offer, _usd(offer, catalog) * units))
         if offer.scale_out_bytes_per_s_per_accelerator is None:
             silent.setdefault(key, set()).add(offer.provider)
     return [

@@ -1,0 +1,88 @@
+"""Bytes of the fullest rank, by component (docs/cost-models.md: bytes of a stage, memory of a rank)."""
+
+from __future__ import annotations
+
+from tests.oracle.activations import Saved
+from tests.oracle.inputs import Cut, Recipe
+from tests.oracle.layer import tokens
+from tests.oracle.parameters import Arch, RankUnits, candidate_stages, stage_layers, stage_parameters
+
+
+def recomputed_share(a: Arch, c: Cut) -> float:
+    full = -(-a.layers // (c.pp * c.vpp)) * c.vpp
+    return min(c.recompute_layers, full) / full
+
+
+def saved_activations(share: float, s: Saved, dense: int, moe: int) -> float:
+    return (1 - share) * (dense * s.dense + moe * s.moe) + share * (dense + moe) * s.input
+
+
+def in_flight(c: Cut, stage: int) -> float:
+    if c.vpp == 1:
+        return min(c.pp - stage, c.micro_batches)
+    chunks = 2 * (c.pp - stage - 1) + (c.vpp - 1) * c.pp + 1
+    return min(chunks, c.micro_batches * c.vpp) / c.vpp
+
+
+def rank_memory(a: Arch, w: Recipe, c: Cut, seq: int, s: Saved, u: RankUnits, stage: int) -> dict[str, float]:
+    t, _, _ = tokens(a, c, seq)
+    last = int(stage == c.pp - 1)
+    extra = last * a.mtp
+    dense, moe = stage_layers(a, c.pp, c.vpp, stage)
+    if a.moe_layers > 0:
+        moe += extra
+    else:
+        dense += extra
+    share = recomputed_share(a, c)
+
+    act = saved_activations(share, s, dense, moe)
+    if c.offload_activations:
+        act = min(2 * act / max(dense + moe, 1), act)
+    again = 0.0
+    for count, whole, kept in ((dense, s.whole_dense, s.dense), (moe, s.whole_moe, s.moe)):
+        if count > 0:
+            again = max(again, whole - (s.input if share > 0 else kept))
+    sent = w.stage_outputs * (1 if c.pp > 1 else 0) * c.vpp * s.input
+    end = (last + extra) * s.head + extra * 4.0 * a.vocab / c.tp * t
+    working = w.scratch * u.unit_d + max(s.transient + again, last * s.logits)
+
+    pd, pe, end_unit = stage_parameters(a, c, u, stage, dense, moe)
+    data = c.dp * c.cp
+    ranks = min(c.zero_group, data) if c.zero_group > 0 else data
+    expert_ranks = max(min(c.tp * c.cp * c.dp / (c.ep * c.etp), ranks), 1)
+
+    def state(size: float, from_stage: int) -> float:
+        if c.zero >= from_stage:
+            return size * (pd / ranks + pe / expert_ranks)
+        return size * (pd + pe)
+
+    own = w.parameter > w.gather_bytes
+    if own and c.zero == 2:
+        copies = (2 if c.pp > 1 else 1) * (pd + pe)
+    elif c.zero >= 3:
+        copies = 2 * (u.unit_d + u.unit_e) + end_unit
+    else:
+        copies = 0.0
+    stays = 1 - c.offload_optimizer
+    parts = {
+        "weights": state(w.parameter, 2 if own else 3) + state(w.cast, 3),
+        "gradients": state(w.gradient, 2) + stays * state(w.step_gradient, 1),
+        "master_weights": stays * state(w.master, 1),
+        "optimizer": stays * state(w.moment, 1),
+        "gathered": w.gather_bytes * copies + (w.reduce_bytes * (u.unit_d + u.unit_e) if c.zero >= 2 else 0.0),
+        "activations": (act + sent) * in_flight(c, stage) + end,
+        "working": working,
+    }
+    parts["fragmentation"] = w.fragmentation * sum(parts.values())
+    parts["reserve"] = w.reserve
+    return parts
+
+
+def fullest_rank(a: Arch, w: Recipe, c: Cut, seq: int, s: Saved, u: RankUnits) -> tuple[dict[str, float], int]:
+    best: dict[str, float] = {}
+    where = 0
+    for stage in candidate_stages(a, c.pp, c.vpp):
+        parts = rank_memory(a, w, c, seq, s, u, stage)
+        if not best or sum(parts.values()) > sum(best.values()):
+            best, where = parts, stage
+    return best, where
