@@ -17,11 +17,13 @@ GATHERED_UNITS = 2.0
 def sharding_ranks(s: Shard, replicas: Replicas) -> tuple[Column, Column]:
     """Over how many ranks ZeRO splits non-expert and expert state.
 
-    Rajbhandari et al. 2020; context-parallel ranks hold the same weights and count as data parallel.
+    Rajbhandari et al. 2020; context-parallel ranks hold the same weights and count as data parallel. Experts are
+    split over all ranks of the stage that hold the same ones.
     """
     data = replicas.dp * s.cp
     group = np.where(replicas.zero_group > 0, np.minimum(replicas.zero_group, data), data)
-    return group, np.maximum(np.minimum(expert_replicas(s, replicas.dp), group), 1.0)
+    copies = expert_replicas(s, replicas.dp)
+    return group, np.maximum(np.where(replicas.zero_group > 0, np.minimum(copies, group), copies), 1.0)
 
 
 def rank_bytes(stage: StageBytes, s: Shard, pipe: Pipe, replicas: Replicas, r: Recipe) -> dict[str, Column]:

@@ -49,7 +49,8 @@ def rank_memory(a: Arch, w: Recipe, c: Cut, seq: int, s: Saved, u: RankUnits, st
     pd, pe, end_unit = stage_parameters(a, c, u, stage, dense, moe)
     data = c.dp * c.cp
     ranks = min(c.zero_group, data) if c.zero_group > 0 else data
-    expert_ranks = max(min(c.tp * c.cp * c.dp / (c.ep * c.etp), ranks), 1)
+    same_experts = c.tp * c.cp * c.dp / (c.ep * c.etp)
+    expert_ranks = max(min(same_experts, ranks) if c.zero_group > 0 else same_experts, 1)
 
     def state(size: float, from_stage: int) -> float:
         if c.zero >= from_stage:

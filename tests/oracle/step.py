@@ -114,7 +114,7 @@ def data_seconds(w: Recipe, v: Device, c: Cut, s: Stages) -> float:
     data = c.dp * c.cp
     ranks = min(c.zero_group, data) if c.zero_group > 0 else data
     expert_replicas = c.tp * c.cp * c.dp / (c.ep * c.etp)
-    expert_ranks = max(min(expert_replicas, ranks), 1)
+    expert_ranks = max(min(expert_replicas, ranks) if c.zero_group > 0 else expert_replicas, 1)
     reduce = gathers = copies = 0.0
     for params, split, replicas, stride in (
         (s.non_expert, ranks, data, c.tp),
@@ -150,7 +150,8 @@ def step_seconds(a: Arch, w: Recipe, v: Device, c: Cut, seq: int, s: Stages) -> 
         pipeline = (1 - v.v_tp if c.vpp > 1 else 1.0) * 2 * (m * c.vpp + c.pp - 1) * one
     data = c.dp * c.cp
     ranks = min(c.zero_group, data) if c.zero_group > 0 else data
-    expert_ranks = max(min(c.tp * c.cp * c.dp / (c.ep * c.etp), ranks), 1)
+    same_experts = c.tp * c.cp * c.dp / (c.ep * c.etp)
+    expert_ranks = max(min(same_experts, ranks) if c.zero_group > 0 else same_experts, 1)
     sharded = c.zero >= 1
     params = s.non_expert / (ranks if sharded else 1) + s.expert / (expert_ranks if sharded else 1)
     moved = params * (2 * (w.master + w.moment) + w.gradient + (1 if w.master > 0 else 2) * w.parameter)
