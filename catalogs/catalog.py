@@ -18,7 +18,9 @@ from catalogs.naming import unknown_name as unknown_name
 from catalogs.offer import Currency, Offer
 from catalogs.profile import Profile
 from catalogs.record import Record
+from catalogs.runs import Run, read_runs
 from catalogs.server import Server
+from catalogs.training import Training
 
 R = TypeVar("R", bound=Record)
 
@@ -37,8 +39,12 @@ KINDS: dict[str, type[Record]] = {
     "offers": Offer,
     "currencies": Currency,
     "assumptions": Assumption,
+    "trainings": Training,
 }
 """Catalog kind (and folder name) to record type."""
+
+RUNS = "runs"
+"""Folder of the measured runs: CSV files of :func:`catalogs.runs.read_runs`, which are no records."""
 
 
 class Catalog:
@@ -104,6 +110,18 @@ class Catalog:
         """The value of one stated default."""
         return self.assumptions[name].value
 
+    @cached_property
+    def trainings(self) -> dict[str, Training]:
+        """Published end-to-end trainings by name."""
+        return self._layered("trainings", Training)
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """Measured runs of all directories, in the order of directory, file and line."""
+        return [
+            run for top in self.directories for path in sorted((top / RUNS).glob("*.csv")) for run in read_runs(path)
+        ]
+
     def kind(self, kind: str) -> dict[str, Record]:
         """All records of one kind by name."""
         if kind not in KINDS:
@@ -137,7 +155,7 @@ def _refuse_misplaced(directory: Path) -> None:
     for path in sorted(directory.iterdir()):
         if path.name.startswith("."):
             continue
-        if path.is_dir() and path.name not in KINDS:
+        if path.is_dir() and path.name not in {*KINDS, RUNS}:
             raise DataFileError(f"{path}: {unknown_name('catalog folder', path.name, KINDS)}")
         if path.is_file() and path.suffix.lower() in SUFFIXES:
             raise DataFileError(f"{path}: not in a folder of its kind; move it into one of {', '.join(KINDS)}")

@@ -70,3 +70,8 @@ class Profile(Record):
     campaigns: tuple[str, ...] = ()
     largest: NonNegativeInt = 0
     shifts: dict[str, float] = Field(default={})
+
+    @property
+    def combination(self) -> tuple[str, str, Precision]:
+        """Accelerator, framework and precision."""
+        return self.accelerator, self.framework, self.precision

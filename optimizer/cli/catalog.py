@@ -12,7 +12,7 @@ from optimizer.cli.options import CatalogDirs, Json
 Kind = Annotated[
     str | None,
     typer.Argument(
-        help="accelerators, servers, fabrics, models, frameworks, profiles, offers, currencies or assumptions."
+        help="accelerators, servers, fabrics, models, frameworks, profiles, offers, currencies, assumptions, trainings."
     ),
 ]
 

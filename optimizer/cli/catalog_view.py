@@ -22,6 +22,7 @@ _COLUMNS = {
     "offers": "provider region accelerator accelerators_per_server tenure price",
     "currencies": "usd",
     "assumptions": "title value",
+    "trainings": "model accelerator accelerators tokens hours days",
 }
 """What ``catalog list`` shows of each kind besides name and date."""
 

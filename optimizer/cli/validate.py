@@ -17,8 +17,11 @@ def register(app: typer.Typer) -> None:
 
 def validate(
     runs: Annotated[
-        list[Path], typer.Option("--runs", "-r", metavar="FILE", help="CSV of measured runs; repeat it for more.")
-    ],
+        list[Path] | None,
+        typer.Option(
+            "--runs", "-r", metavar="FILE", help="CSV of measured runs; repeat it for more. Default: the catalog's."
+        ),
+    ] = None,
     held_apart: Annotated[
         bool, typer.Option("--cv", help="Predict each group of runs by a fit that has not seen it (needs scipy).")
     ] = False,
@@ -26,6 +29,14 @@ def validate(
         bool, typer.Option("--loso", help="Predict each source by a fit to the other sources (needs scipy; minutes).")
     ] = False,
     out: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write rows and scores here.")] = None,
+    scoreboard: Annotated[
+        Path | None,
+        typer.Option(
+            "--scoreboard",
+            metavar="DIR",
+            help="Write accuracy.md and images/accuracy.svg there (needs scipy; minutes).",
+        ),
+    ] = None,
     catalog: CatalogDirs = None,
 ) -> None:
     """Predict measured runs and say how far off the predictions are.
@@ -46,8 +57,14 @@ def validate(
     from optimizer.cli.layers import open_catalog
     from optimizer.cli.output import print_line
 
-    rows = [run for path in runs for run in read_runs(path)]
     opened = open_catalog(catalog)
+    rows = [run for path in runs for run in read_runs(path)] if runs else opened.runs
+    if scoreboard is not None:
+        from optimizer.scoreboard import Scoreboard
+
+        for path in Scoreboard.of(opened, rows).write(scoreboard):
+            print_line(f"written {path}")
+        return
     if held_apart and by_source:
         raise UsageError("--cv holds groups of runs apart and --loso whole sources; give one of them")
     if by_source:

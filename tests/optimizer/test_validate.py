@@ -11,8 +11,11 @@ from catalogs.runs import Run, read_runs
 from optimizer.calibrate import CONSTANTS, Fit, fit, level_keys, predicted
 from optimizer.cli import main
 from optimizer.profiles import calibrated, to_yaml
+from optimizer.residuals import by_group, by_source, dealt
 from optimizer.runs_prediction import run_table
-from optimizer.validate import validate
+from optimizer.scoreboard import END, START, Scoreboard
+from optimizer.trainings import published_runs
+from optimizer.validate import cross_validate, validate
 
 RUNS = Path(__file__).resolve().parents[2].parent / "shared" / "runs"
 
@@ -42,7 +45,7 @@ LLAMA = {
 }
 
 
-def made(name: str, step_s: float, **changes: object) -> Run:
+def made(name: str, step_s: float | None, **changes: object) -> Run:
     layout = {"id": name, "n_accel": 8, "gbs": 128, "tp": 1, "pp": 1, "sp": False, "step_s": step_s}
     return Run.model_validate(LLAMA | layout | changes)
 
@@ -168,3 +171,107 @@ def test_commands_write_their_files(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert len(json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["rows"]) == 2
     assert main(["calibrate", "--runs", str(runs), "--out", str(tmp_path / "mine.yaml")]) == 0
     assert "h100-sxm-80g.megatron-lm.bf16: 2 rows" in capsys.readouterr().out
+
+
+def test_the_sample_of_the_catalog_is_cited_and_predicted(catalog: Catalog) -> None:
+    """Bounds with slack on facts that ship with the project: a worse model does not pass."""
+    assert len(catalog.runs) >= 200
+    assert len({run.source for run in catalog.runs}) >= 50
+    judged = validate(catalog, catalog.runs)
+    assert not judged.skipped
+    scores = judged.scores()
+    assert scores["dense"].median <= 0.04
+    assert scores["dense"].p90 <= 0.16
+    assert abs(scores["dense"].bias) <= 0.02
+    assert scores["moe"].median <= 0.05
+    assert scores["moe"].p90 <= 0.2
+    assert all(score.coverage >= 0.87 for score in scores.values())
+    memory = judged.memory
+    assert memory is not None
+    assert memory.scores()["all"].median <= 0.08
+
+
+def test_published_trainings_are_near_their_hours(catalog: Catalog) -> None:
+    """Half of the published accelerator-hours within a quarter, all within a factor of two."""
+    ratios = [one.hours / one.training.hours for one in published_runs(catalog) if one.training.hours]
+    assert len(ratios) >= 12
+    assert np.median(np.abs(np.array(ratios) - 1.0)) <= 0.3
+    assert all(0.4 < ratio < 2.0 for ratio in ratios)
+
+
+def test_own_history_of_ten_rows_becomes_a_profile_of_the_own_cluster(catalog: Catalog, tmp_path: Path) -> None:
+    """A cluster that is a quarter slower than the shipped profile says, on rows that the calibration has not seen."""
+    rows = [
+        made(
+            f"{tp}-{gbs}-{layers}",
+            1.0,
+            tp=tp,
+            gbs=gbs,
+            layers=layers,
+            n_accel=8 * tp,
+            source="us",
+            software="nemo-25.07",
+        )
+        for tp in (1, 2, 4)
+        for gbs in (64, 128)
+        for layers in (16, 24, 32)
+    ]
+    table, _ = run_table(catalog, rows)
+    assert table is not None
+    truth = 1.25 * validate(catalog, rows).predicted_s
+    noise = np.exp(0.01 * np.random.default_rng(0).standard_normal(len(rows)))
+    rows = [row.model_copy(update={"step_s": float(s)}) for row, s in zip(rows, truth * noise, strict=True)]
+    known, _ = run_table(catalog, rows[:10])
+    assert known is not None
+    (profile,) = calibrated(catalog, known, date="2026-11-21")
+    assert profile.campaigns == ("us",)
+    assert profile.cluster_log_sigma == 0.0
+    folder = tmp_path / "profiles"
+    folder.mkdir()
+    (folder / "mine.yaml").write_text(to_yaml([profile]), encoding="utf-8")
+    judged = validate(Catalog([tmp_path]), rows[10:])
+    assert judged.scores()["dense"].median <= 0.05
+
+
+def test_memory_without_a_time_is_predicted(catalog: Catalog) -> None:
+    document = validate(catalog, [made("a", None, mem_gib=50.0, mem_kind="reserved")]).to_json()
+    (row,) = document["rows"]
+    assert (row["status"], row["step_s"], row["mem_gib"]["kind"]) == ("ok", None, "reserved")
+    memory = row["mem_gib"]
+    assert memory["low"] < memory["predicted"] < memory["high"]
+    assert memory["allocated"] < memory["reserved"] < memory["device"]
+
+
+def test_groups_and_sources_are_never_split(catalog: Catalog) -> None:
+    rows = [
+        made(f"{source}-{layers}-{gbs}", 5.0, source=source, layers=layers, gbs=gbs)
+        for source in "abc"
+        for layers in (16, 32)
+        for gbs in (64, 128)
+    ]
+    table, _ = run_table(catalog, rows)
+    assert table is not None
+    for key, count in ((by_group, 6), (by_source, 3)):
+        fold = dealt(table, 0, key=key)
+        assert len(set(fold)) == count
+        assert len({(key(run), part) for run, part in zip(table.runs, fold, strict=True)}) == count
+
+
+def test_scoreboard_writes_its_pages(catalog: Catalog, tmp_path: Path) -> None:
+    rows = [
+        made(f"{source}-{layers}-{gbs}", layers * gbs / 400.0, source=source, layers=layers, gbs=gbs)
+        for source in "ab"
+        for layers in (16, 32)
+        for gbs in (64, 128)
+    ]
+    (tmp_path / "README.md").write_text(f"before\n{START}\nold\n{END}\nafter\n", encoding="utf-8")
+    apart = {by: cross_validate(catalog, rows, by=by) for by in ("group", "source")}
+    board = Scoreboard(validate(catalog, rows), apart["group"], apart["source"], ())
+    written = board.write(tmp_path / "docs")
+    assert [path.name for path in written] == ["accuracy.md", "accuracy.svg", "README.md"]
+    assert "groups held apart" in written[0].read_text(encoding="utf-8")
+    assert written[1].read_text(encoding="utf-8").startswith("<svg")
+    text = written[2].read_text(encoding="utf-8")
+    assert "old" not in text
+    assert text.startswith("before")
+    assert text.endswith("after\n")
