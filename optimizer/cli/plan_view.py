@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from costmodels.run import DAY_S
-from optimizer.cli.output import print_line, print_table
+from optimizer.cli.output import emit_json, print_line, print_table
 from optimizer.configuration import Configuration, Layout
-from optimizer.plan import Plan
+from optimizer.plan import SCHEMA_VERSION, Plan
+from optimizer.search import Certificate
 from optimizer.space import RULES
 
 GIB = 2.0**30
@@ -61,6 +62,37 @@ def show_plan(plan: Plan, *, why: bool) -> None:
     if why:
         print_line()
         print_table(["rule", "what is not in the space"], [[n, t] for n, t in RULES.items()], title="Rules")
+
+
+def show_front(front: list[Configuration], proof: Certificate, *, as_json: bool) -> None:
+    """Print the configurations that none beats in cost, days and accelerators together."""
+    if as_json:
+        emit_json(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "front": [one.to_json() for one in front],
+                "certificate": {"space": proof.space, "evaluated": proof.evaluated, "pruned": proof.pruned},
+            }
+        )
+        return
+    print_table(
+        ["accel.", "days", "cost", "MFU", "hardware", "offer", "layout"],
+        [
+            [
+                f"{one.accelerators:,}",
+                f"{one.days:.1f}",
+                money(one.cost_usd),
+                f"{one.mfu:.1%}",
+                one.hardware,
+                one.offer or "",
+                layout_text(one.layout),
+            ]
+            for one in front
+        ],
+        title="No plan beats these in cost, days and accelerators together",
+        right="accel. days cost MFU",
+    )
+    print_line(f"{len(front)} of {proof.space:,} candidates; {proof.evaluated:,} evaluated")
 
 
 def show_configuration(one: Configuration) -> None:
