@@ -112,7 +112,8 @@ def given(catalog: Catalog, model: str = "llama-2-70b", **degrees: Any) -> Confi
     """An estimate of a layout on the house's servers; degrees that are not named are 1."""
     options: dict[str, Any] = {"tokens": 1e12, "framework": "megatron-lm", "hardware": "h100-sxm-80g"}
     options |= {name: degrees.pop(name) for name in list(degrees) if name in options}
-    plain = {"zero": None, "zero_group": None, "recompute": "none", "offload": "none", "schedule": None, "sequence_parallel": None}
+    plain: dict[str, Any] = {"recompute": "none", "offload": "none"}
+    plain |= dict.fromkeys(("zero", "zero_group", "schedule", "sequence_parallel"))
     ones = dict.fromkeys(("tp", "pp", "vpp", "dp", "cp", "ep", "etp", "micro_batch"), 1)
     job = read_job(
         catalog,

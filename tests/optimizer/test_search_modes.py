@@ -129,3 +129,13 @@ def test_more_confidence_means_an_earlier_end_and_is_kept() -> None:
     assert all((one.p_deadline or 0.0) >= 0.9 for one in sure.alternatives)
     proved = plan(small_job(deadline_s=tight, confidence=0.9), CATALOG, prove=True)
     assert proved.best.to_json() == sure.best.to_json()
+
+
+def test_the_front_is_printed_and_documented(capfd: pytest.CaptureFixture[str]) -> None:
+    question = "plan -m llama-3.2-1b -t 5B -d 20d --max-accelerators 64 --global-batch 64 -H a800-sxm-80g --front"
+    assert main([*question.split(), "--json"]) == 0
+    answer = json.loads(capfd.readouterr().out)
+    assert list(answer) == ["schema_version", "front", "certificate"]
+    assert main(question.split()) == 0
+    printed = capfd.readouterr().out
+    assert all(f" {one['accelerators']} " in printed for one in answer["front"])
