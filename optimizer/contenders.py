@@ -1,0 +1,328 @@
+"""The best plan of every hardware and way of paying, with the whole bill: what ``compare`` ranks.
+
+Under any prices, rates, deadline and failure rate, the whole bill never falls with more accelerators at the same days,
+nor with more days on the same accelerators. So its minimum lies on the exact front of accelerators and days, which is
+searched once per site; every question about money is then answered by looking through a few hundred points.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from catalogs.catalog import Catalog
+from catalogs.errors import InfeasibleError
+from catalogs.offer import Offer
+from catalogs.offer import Tenure as Paying
+from costmodels.bill import HOUR_S, rent_usd, whole_servers
+from costmodels.columns import Column
+from costmodels.finance import energy_kwh
+from costmodels.goodput import expected_goodput, log_sigma, lost_time_sigma_s, optimal_interval_s
+from costmodels.interval import combined_sigma, interval_90, probability_below
+from costmodels.run import DAY_S
+from optimizer.configuration import Configuration, Layout, configure
+from optimizer.job import Job
+from optimizer.leaders import Leader
+from optimizer.market import COMMITMENT_S, Refusal, Site, sites
+from optimizer.ownership import Ownership, Terms, Values, ownership, reliability, surroundings, values_of
+from optimizer.search import search
+
+Tenure = Literal["rent", "reserved", "buy"]
+
+PAYING: dict[Tenure, tuple[Paying, ...]] = {
+    "rent": ("on_demand", "capacity_block"),
+    "reserved": ("reserved_1y", "reserved_3y"),
+    "buy": ("purchase",),
+}
+"""Offers behind each tenure; spot is left out, for its interruptions have no published rate."""
+
+TENURES: tuple[Tenure, ...] = get_args(Tenure)
+
+
+@dataclass(frozen=True)
+class Front:
+    """The exact front of cluster size and days of one site, without failures and deadline.
+
+    Attributes:
+        site: hardware, network, framework.
+        leaders: the layouts.
+        accelerators: of each.
+        days: of each, at a goodput of 1.
+        offers: names of the offers for the site.
+    """
+
+    site: Site
+    leaders: tuple[Leader, ...]
+    accelerators: Column
+    days: Column
+    offers: tuple[str, ...]
+
+    @property
+    def hardware(self) -> str:
+        """The accelerator's name."""
+        return self.site.accelerator.name
+
+    @property
+    def servers(self) -> Column:
+        """Whole servers of each."""
+        return whole_servers(self.accelerators, np.asarray(float(self.site.server_accelerators)))
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Everything about money and time that a comparison may vary without searching again.
+
+    Attributes:
+        job: deadline, budget, stated goodput (its model, tokens and hardware are those of the fronts).
+        catalog: prices, rates, assumptions.
+        terms: how purchases are charged.
+        slowdown: days over those of the fronts (more tokens, a lower MFU).
+    """
+
+    job: Job
+    catalog: Catalog
+    terms: Terms = field(default_factory=Terms)
+    slowdown: float = 1.0
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A hardware, a way of paying, the best plan for it, and its whole bill.
+
+    Attributes:
+        hardware, tenure: which.
+        offer: the catalog's offer.
+        front, place: where the layout comes from.
+        owned: the bought cluster (None when rented).
+        values: what the bill was computed with.
+        goodput: expected share of time that makes progress.
+        goodput_log_sigma: its spread.
+        days: wall-clock days.
+        cost: USD by component.
+        energy_kwh: of servers and network over the run, at the meter.
+        deadline_s: latest end.
+    """
+
+    hardware: str
+    tenure: Tenure
+    offer: Offer
+    front: Front
+    place: int
+    owned: Ownership | None
+    values: Values
+    goodput: float
+    goodput_log_sigma: float
+    days: float
+    cost: dict[str, float]
+    energy_kwh: float
+    deadline_s: float
+
+    @property
+    def cost_usd(self) -> float:
+        """The whole bill."""
+        return sum(self.cost.values())
+
+    @property
+    def best(self) -> Configuration:
+        """All figures of the plan; its ``cost`` is the whole bill."""
+        leader = self.front.leaders[self.place]
+        raw = configure(leader.search.physics, Layout.of(leader.layout), None)
+        sigma = combined_sigma(self.step_sigma, np.asarray(self.goodput_log_sigma))
+        low, high = interval_90(np.asarray(self.days), sigma)
+        in_time = probability_below(np.asarray(self.deadline_s), np.asarray(self.days * DAY_S), sigma)
+        return replace(
+            raw,
+            offer=self.offer.name,
+            provider=self.offer.provider,
+            tenure=self.offer.tenure,
+            days=self.days,
+            days_interval=(float(low), float(high)),
+            p_deadline=float(in_time) if math.isfinite(self.deadline_s) else None,
+            cost=self.cost,
+            cost_usd=self.cost_usd,
+        )
+
+    @property
+    def step_sigma(self) -> Column:
+        """Standard deviation of the logarithm of the step time."""
+        return self.front.leaders[self.place].search.physics.step_sigma(int(self.front.accelerators[self.place]))
+
+    def bill(self, values: Values, days: Column) -> dict[str, Column]:
+        """USD by component under other values (arrays), the cluster being the same."""
+        if self.owned is not None:
+            return self.owned.bill(values, days * 24.0)
+        return _rent(self.offer, self.front, self.front.servers[self.place], values, days)
+
+    def to_json(self) -> dict[str, Any]:
+        """An entry of ``ranking`` (without the probability of winning)."""
+        best = self.best.to_json()
+        site = self.owned.site if self.owned else None
+        return {
+            "hardware": self.hardware,
+            "tenure": self.tenure,
+            "offer": self.offer.name,
+            "cost_usd": self.cost_usd,
+            "days": self.days,
+            "p_deadline": best["p_deadline"],
+            "goodput": self.goodput,
+            "energy_kwh": self.energy_kwh,
+            "capital_usd": None
+            if self.owned is None
+            else {name: float(usd) for name, usd in self.owned.capital_usd(self.values).items()},
+            "network": None
+            if site is None
+            else {
+                "tiers": int(site.network.tiers),
+                "leaves": int(site.network.leaves),
+                "spines": int(site.network.spines),
+                "cores": int(site.network.cores),
+                "cables": int(site.network.cables),
+                "transceivers": int(site.network.transceivers),
+                "bisection_links": float(site.network.bisection_links),
+            },
+            "spares": None if site is None else int(site.spares),
+            "power_w": None if site is None else float(site.power_w),
+            "racks": None if site is None else int(site.racks),
+            "storage_bytes": None if site is None else site.storage_bytes,
+            "storage_bytes_per_s": None if site is None else site.storage_bytes_per_s,
+            "best": best,
+        }
+
+
+def fronts(job: Job, catalog: Catalog) -> tuple[list[Front], list[Refusal]]:
+    """One exact front for every site on which any offer would run the job.
+
+    Raises:
+        UnknownNameError, UnsupportedError: the job names something that does not exist.
+    """
+    tenures = tuple(tenure for paying in PAYING.values() for tenure in paying)
+    free = replace(job, deadline_s=math.inf, budget_usd=math.inf, goodput=1.0, tenures=tenures)
+    found, refused = sites(free, catalog)
+    result = []
+    for site in found:
+        names = tuple(price.offer.name for price in site.prices)
+        if not site.multi_server:
+            why = "no training-grade network between servers: refused for clusters of more than one server"
+            refused.extend(Refusal(name, why) for name in names)
+        # One price will do: the front does not depend on it.
+        plain = replace(site, prices=tuple(price for price in site.prices[:1]))
+        leaders, certificate = search(free, [plain], catalog, front=True)
+        if certificate.interrupted:
+            raise KeyboardInterrupt
+        if leaders:
+            sizes = np.array([float(one.accelerators) for one in leaders])
+            days = np.array([one.wall_s / DAY_S for one in leaders])
+            result.append(Front(site, tuple(leaders), sizes, days, names))
+    return result, refused
+
+
+def contenders(found: list[Front], now: Conditions) -> tuple[list[Contender], list[Refusal]]:
+    """The best of every hardware and tenure under some conditions, cheapest first, and why others are not.
+
+    Raises:
+        InfeasibleError: nothing meets the job.
+        UnknownNameError: an offer's currency has no rate.
+    """
+    ranked: list[Contender] = []
+    refused: list[Refusal] = []
+    for hardware in dict.fromkeys(front.hardware for front in found):
+        for tenure in TENURES:
+            options: list[Contender] = []
+            offered = False
+            for front in found:
+                if front.hardware != hardware:
+                    continue
+                for name in front.offers:
+                    offer = now.catalog.offers.get(name)
+                    if offer is None or offer.tenure not in PAYING[tenure]:
+                        continue
+                    offered = True
+                    one = contender(front, offer, tenure, now)
+                    if one is not None:
+                        options.append(one)
+                    elif front.site.multi_server:
+                        refused.append(Refusal(name, "no cluster meets the deadline and the budget"))
+            if not offered:
+                refused.append(Refusal(f"{hardware} {tenure}", f"not offered ({', '.join(PAYING[tenure])})"))
+            options.sort(key=lambda one: (one.cost_usd, one.offer.name))
+            ranked.extend(options[:1])
+            refused.extend(
+                Refusal(
+                    f"{hardware} {tenure}: {other.offer.name}",
+                    f"its best plan costs ${other.cost_usd / 1e6:,.3f}M, more than {options[0].offer.name}",
+                )
+                for other in options[1:]
+            )
+    if not ranked:
+        why = "; ".join(f"{one.what}: {one.reason}" for one in refused[:6])
+        raise InfeasibleError(f"nothing meets the deadline and the budget: {why}")
+    ranked.sort(key=lambda one: (one.cost_usd, one.hardware, one.tenure))
+    return ranked, refused
+
+
+def contender(front: Front, offer: Offer, tenure: Tenure, now: Conditions) -> Contender | None:
+    """The cheapest cluster of a front with one offer, or None where none meets deadline and budget."""
+    values = values_of(offer, now.catalog)
+    share, sigma = modelled_goodput(now.job, front.accelerators, front.days * now.slowdown, now.catalog)
+    days = front.days * now.slowdown / share
+    owned = ownership(offer, front.servers, now.job, now.catalog, now.terms) if tenure == "buy" else None
+    if owned is not None:
+        bill = owned.bill(values, days * 24.0)
+    else:
+        bill = _rent(offer, front, front.servers, values, days)
+    cost = np.asarray(sum(bill.values(), start=np.zeros(())))
+    most = math.inf if offer.max_servers is None else offer.max_servers * offer.accelerators_per_server
+    fine = (days * DAY_S <= now.job.deadline_s) & (cost <= now.job.budget_usd) & (front.accelerators <= most)
+    cost = np.where(fine & np.isfinite(cost), cost, np.inf)
+    if not np.isfinite(cost).any():
+        return None
+    place = int(np.lexsort((days, cost))[0])
+    servers = front.servers[place]
+    watts = surroundings(offer, servers, now.job, now.catalog).power_w
+    return Contender(
+        hardware=front.hardware,
+        tenure=tenure,
+        offer=offer,
+        front=front,
+        place=place,
+        owned=None if owned is None else ownership(offer, servers, now.job, now.catalog, now.terms),
+        values=values,
+        goodput=float(share[place]),
+        goodput_log_sigma=float(sigma[place]),
+        days=float(days[place]),
+        cost={name: float(np.broadcast_to(usd, days.shape)[place]) for name, usd in bill.items()},
+        energy_kwh=float(energy_kwh(watts, np.asarray(days[place] * DAY_S), values["pue"])),
+        deadline_s=now.job.deadline_s,
+    )
+
+
+def _rent(offer: Offer, front: Front, servers: Column, values: Values, days: Column) -> dict[str, Column]:
+    """Rent of whole servers, at least for the committed term."""
+    per_unit = offer.accelerators_per_server if offer.unit == "server_hour" else 1
+    hourly = values["price"] * values["fx"] / per_unit
+    size = np.asarray(float(front.site.server_accelerators))
+    term_s = np.asarray(COMMITMENT_S[offer.tenure])
+    return {"rent": rent_usd(servers, size, hourly, days * 24.0 * HOUR_S, term_s)}
+
+
+def modelled_goodput(job: Job, accelerators: Column, days: Column, catalog: Catalog) -> tuple[Column, Column]:
+    """Expected goodput of a job on so many accelerators, and the standard deviation of its logarithm.
+
+    Args:
+        job: a goodput it states is taken as it is.
+        accelerators: of each cluster.
+        days: of work.
+        catalog: failure rate, restart, checkpoint time.
+    """
+    if job.goodput is not None:
+        return np.full(accelerators.shape, job.goodput), np.zeros(accelerators.shape)
+    r = reliability(job, catalog)
+    # A checkpoint stops training until it is written, so that no interval is too short for the storage.
+    share = expected_goodput(r, accelerators, np.zeros(()))
+    gap, work = r.mtbi_s(accelerators), days * DAY_S
+    interval = optimal_interval_s(gap, r.checkpoint_s)
+    spread = lost_time_sigma_s(work, gap, interval, r.restart_s)
+    return share, log_sigma(share, np.asarray(catalog.assumption("failure-rate-log-sigma")), work, spread)

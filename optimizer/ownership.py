@@ -1,0 +1,214 @@
+"""What a bought cluster costs: capital (servers, spares, network, storage) and running costs.
+
+The network is designed for the cluster's size, the storage for the job's checkpoints and data. Everything is an array
+over cluster sizes or over drawn prices, so that the whole bill can be minimised and sampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from catalogs.catalog import Catalog
+from catalogs.errors import UnknownNameError, UnsupportedError, UsageError
+from catalogs.offer import Offer
+from costmodels.architecture import Architecture
+from costmodels.columns import Column
+from costmodels.fabric import Tree, fat_tree
+from costmodels.finance import MONTH_H, YEAR_H, hourly_usd, yearly_capital_usd
+from costmodels.goodput import Reliability, spares_needed
+from costmodels.parameters import total_params
+from optimizer.job import Job
+
+Charge = Literal["pro-rata", "full"]
+"""Pro rata: the job pays the hours it uses of equipment paid off over years. Full: it pays the whole price."""
+
+CAPITAL = ("servers", "spares", "network", "storage")
+RUNNING = ("operations", "colocation", "electricity")
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How ownership is charged.
+
+    Attributes:
+        charge: pro rata or in full.
+        utilisation: share of the owned time in which the equipment is used, by this job or others (pro rata only).
+    """
+
+    charge: Charge = "pro-rata"
+    utilisation: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.utilisation <= 1:
+            raise UsageError(f"--utilisation is a share above 0 and at most 1, not {self.utilisation:g}")
+        if self.charge not in {"pro-rata", "full"}:
+            raise UsageError(f"--charge {self.charge!r} is none of pro-rata, full")
+
+
+@dataclass(frozen=True)
+class Site:
+    """What surrounds the servers of a cluster (arrays over cluster sizes).
+
+    Attributes:
+        network: the fat tree.
+        spares: spare servers.
+        storage_bytes: capacity.
+        storage_bytes_per_s: bandwidth that a checkpoint needs.
+        power_w: of servers and network, at rated draw, without the facility's overhead.
+        racks: at the assumed power per rack.
+    """
+
+    network: Tree
+    spares: Column
+    storage_bytes: float
+    storage_bytes_per_s: float
+    power_w: Column
+    racks: Column
+
+
+Values = Mapping[str, Column]
+"""Numbers that a bill depends on: every assumption by name, ``price`` (in its currency) and ``fx`` (USD per unit)."""
+
+
+def values_of(offer: Offer, catalog: Catalog) -> dict[str, Column]:
+    """The catalog's values for the bill of an offer, 0-d.
+
+    Raises:
+        UnknownNameError: no exchange rate for the offer's currency.
+    """
+    rate = catalog.currencies.get(offer.currency.lower())
+    if rate is None:
+        raise UnknownNameError(f"offer {offer.name}: no exchange rate for {offer.currency}; add it to currencies/")
+    values = {name: np.asarray(one.value) for name, one in catalog.assumptions.items()}
+    return values | {"price": np.asarray(offer.price), "fx": np.asarray(rate.usd)}
+
+
+@dataclass(frozen=True)
+class Ownership:
+    """A bought cluster of one size, and what it costs under given values (arrays: many values at once).
+
+    Attributes:
+        offer: the purchase offer.
+        servers: how many work; spares come on top.
+        cards: how many of the offer's unit make a server (1, unless cards are sold one by one).
+        site: what was designed around them.
+        terms: how it is charged.
+    """
+
+    offer: Offer
+    servers: Column
+    cards: int
+    site: Site
+    terms: Terms
+
+    def capital_usd(self, values: Values) -> dict[str, Column]:
+        """Purchase price of everything, by component."""
+        price = values["price"] * values["fx"] * self.cards
+        network = self.site.network
+        switches, links = network.switches * values["switch-usd"], network.cables * values["link-usd"]
+        return {
+            "servers": price * self.servers,
+            "spares": price * self.site.spares,
+            "network": switches + links,
+            "storage": self.site.storage_bytes / 1e12 * values["storage-usd-per-tb"],
+        }
+
+    def yearly_usd(self, values: Values) -> dict[str, Column]:
+        """Capital charge per year, by component."""
+        finance = values["residual-share"], values["discount-rate"], values["depreciation-years"]
+        return {name: yearly_capital_usd(usd, *finance) for name, usd in self.capital_usd(values).items()}
+
+    def running_usd(self, values: Values) -> dict[str, Column]:
+        """Per hour of use, by component; staff and floor cost the same whether the servers work or not."""
+        capital = sum(self.capital_usd(values).values(), start=np.zeros(()))
+        use = self.terms.utilisation if self.terms.charge == "pro-rata" else 1.0
+        kilowatts = self.site.power_w / 1000.0
+        return {
+            "operations": capital * values["operations-share"] / YEAR_H / use,
+            "colocation": kilowatts * values["colocation-usd-per-kw-month"] / MONTH_H / use,
+            "electricity": kilowatts * values["pue"] * values["electricity-usd-per-kwh"],
+        }
+
+    def bill(self, values: Values, hours: Column) -> dict[str, Column]:
+        """USD by component for a job of so many hours."""
+        bill = {name: usd * hours for name, usd in self.running_usd(values).items()}
+        if self.terms.charge == "full":
+            return self.capital_usd(values) | bill
+        use = np.asarray(self.terms.utilisation)
+        return {name: hourly_usd(usd, use) * hours for name, usd in self.yearly_usd(values).items()} | bill
+
+
+def server_accelerators(offer: Offer, catalog: Catalog) -> int:
+    """Accelerators of one whole server of an offer."""
+    size = offer.accelerators_per_server
+    return size if size > 1 else catalog.server_of(offer.accelerator).accelerators
+
+
+def surroundings(offer: Offer, servers: Column, job: Job, catalog: Catalog) -> Site:
+    """Network, storage, spares and power for clusters of so many servers.
+
+    Clusters that three tiers of switches do not reach have NaN in their network.
+
+    Raises:
+        UnsupportedError: the server's network or power is not in the catalog.
+    """
+    server = catalog.server_of(offer.accelerator)
+    if server.fabric is None:
+        raise UnsupportedError(f"server {server.name} has no fabric in the catalog; add it")
+    fabric = catalog.fabrics[server.fabric]
+    assumed = catalog.assumption
+    size = float(server_accelerators(offer, catalog))
+    network = fat_tree(
+        servers * size, np.asarray(float(fabric.radix)), np.asarray(fabric.oversubscription), rails=np.asarray(size)
+    )
+    per_accelerator = server.power_w / server.accelerators if server.power_w else None
+    per_accelerator = per_accelerator or catalog.accelerators[offer.accelerator].tdp_w
+    if per_accelerator is None:
+        raise UnsupportedError(f"no power of {server.name} in the catalog; add power_w")
+    spares = spares_needed(
+        servers,
+        np.asarray(size / (assumed("accelerator-hours-per-failure") * 3600.0)),
+        np.asarray(assumed("repair-s")),
+        np.asarray(assumed("spare-availability")),
+    )
+    kept = checkpoint_size(job, catalog) * assumed("checkpoints-kept")
+    network_w = network.switches * assumed("switch-w") + network.transceivers * assumed("transceiver-w")
+    power_w = servers * size * per_accelerator + network_w
+    return Site(
+        network=network,
+        spares=spares,
+        storage_bytes=max(kept + job.tokens * assumed("data-bytes-per-token"), assumed("storage-least-tb") * 1e12),
+        storage_bytes_per_s=checkpoint_size(job, catalog) / assumed("checkpoint-write-s"),
+        power_w=power_w,
+        racks=np.ceil(power_w / (assumed("rack-kw") * 1000.0)),
+    )
+
+
+def ownership(offer: Offer, servers: Column, job: Job, catalog: Catalog, terms: Terms) -> Ownership:
+    """Bought clusters of so many servers, with everything around them.
+
+    Raises:
+        UnsupportedError: see :func:`surroundings`.
+    """
+    cards = server_accelerators(offer, catalog) // offer.accelerators_per_server
+    return Ownership(offer, servers, cards, surroundings(offer, servers, job, catalog), terms)
+
+
+def checkpoint_size(job: Job, catalog: Catalog) -> float:
+    """Bytes of one checkpoint of the job's model."""
+    parameters = float(total_params(Architecture.of(job.model)))
+    return parameters * catalog.assumption("checkpoint-bytes-per-parameter")
+
+
+def reliability(job: Job, catalog: Catalog) -> Reliability:
+    """What interrupts the job: catalog assumptions, and checkpoints written through to storage."""
+    assumed = catalog.assumption
+    return Reliability.from_values(
+        failures_per_accelerator_s=1.0 / (assumed("accelerator-hours-per-failure") * 3600.0),
+        restart_s=assumed("restart-s"),
+        checkpoint_s=assumed("checkpoint-write-s"),
+    )

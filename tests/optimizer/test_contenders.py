@@ -1,0 +1,139 @@
+"""The bill of a cluster: sums, monotone in prices and time, network and goodput of the size that is bought."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from catalogs import Catalog
+from catalogs.errors import UsageError
+from costmodels.fabric import fat_tree
+from optimizer.catalog_variant import with_assumptions, with_offers
+from optimizer.contenders import Conditions, Contender, Front, contenders, fronts, modelled_goodput
+from optimizer.job import Job
+from optimizer.ownership import Terms, ownership, values_of
+from optimizer.plan import plan
+from optimizer.request import read_job
+from optimizer.search import search
+
+DAY_S = 86400.0
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return Catalog()
+
+
+@pytest.fixture(scope="module")
+def job(catalog: Catalog) -> Job:
+    return read_job(catalog, "llama-2-7b", 200e9, deadline_s=30 * DAY_S, hardware=["a800-sxm-80g", "ascend-910b"])
+
+
+@pytest.fixture(scope="module")
+def found(job: Job, catalog: Catalog) -> list[Front]:
+    return fronts(job, catalog)[0]
+
+
+def best(found: list[Front], tenure: str, job: Job, catalog: Catalog, terms: Terms | None = None) -> Contender:
+    ranked, _ = contenders(found, Conditions(job, catalog, terms or Terms()))
+    return next(one for one in ranked if one.hardware == "a800-sxm-80g" and one.tenure == tenure)
+
+
+def test_ranking_is_by_cost_and_sums_to_the_cent(found: list[Front], job: Job, catalog: Catalog) -> None:
+    ranked, _ = contenders(found, Conditions(job, catalog))
+    costs = [one.cost_usd for one in ranked]
+    assert costs == sorted(costs)
+    assert {(one.hardware, one.tenure) for one in ranked} == {
+        (hardware, tenure) for hardware in job.hardware for tenure in ("rent", "buy")
+    }
+    for one in ranked:
+        shown = one.to_json()["best"]
+        assert sum(shown["cost"].values()) == pytest.approx(one.cost_usd, abs=0.005)
+        assert shown["cost_usd"] == one.cost_usd
+        assert shown["days"] <= 30
+        again = one.bill(one.values, np.asarray(one.days))
+        assert {name: float(usd) for name, usd in again.items()} == pytest.approx(one.cost)
+
+
+@pytest.mark.parametrize("share", [0.6, 0.9])
+def test_rent_is_that_of_the_exact_search(found: list[Front], job: Job, catalog: Catalog, share: float) -> None:
+    """The front gives what a search for this price and goodput gives."""
+    stated = replace(job, goodput=share)
+    ours = best(found, "rent", stated, catalog)
+    theirs = plan(replace(stated, hardware=("a800-sxm-80g",), tenures=("on_demand",)), catalog, top=0).best
+    assert (ours.cost_usd, ours.days) == pytest.approx((theirs.cost_usd, theirs.days))
+    assert ours.best.layout == theirs.layout
+
+
+@pytest.mark.parametrize("charge", ["pro-rata", "full"])
+@pytest.mark.parametrize("price", [1.0, 20.0])
+def test_no_plan_is_cheaper_under_the_whole_bill(
+    found: list[Front], job: Job, catalog: Catalog, charge: str, price: float
+) -> None:
+    """Every layout of a search without the front's rule, billed one by one, costs at least as much."""
+    terms = Terms(charge)  # type: ignore[arg-type]
+    dear = with_assumptions(catalog, {"switch-usd": 50_000 * price})
+    ours = best(found, "buy", job, dear, terms)
+    site = ours.front.site
+    free = replace(job, hardware=("a800-sxm-80g",), goodput=0.99, deadline_s=60 * DAY_S, max_accelerators=64)
+    leaders, _ = search(free, [replace(site, prices=site.prices[:1])], catalog, keep=None, within=3.0)
+    assert len(leaders) > 20
+    for one in leaders:
+        n = np.asarray(float(one.accelerators))
+        goodput, _ = modelled_goodput(job, n, np.asarray(30.0), dear)
+        days = one.wall_s / DAY_S * 0.99 / goodput
+        if days > 30:
+            continue
+        bill = ownership(ours.offer, np.ceil(n / 8), job, dear, terms).bill(values_of(ours.offer, dear), days * 24)
+        assert float(sum(bill.values())) >= ours.cost_usd * (1 - 1e-9)
+
+
+def test_the_network_is_that_of_the_cluster(found: list[Front], job: Job, catalog: Catalog) -> None:
+    one = best(found, "buy", job, catalog)
+    assert one.owned is not None
+    tree = fat_tree(np.asarray(one.best.servers * 8.0), np.asarray(64.0), np.ones(()), rails=np.asarray(8.0))
+    assert one.owned.site.network.switches == tree.switches
+    assert one.owned.capital_usd(one.values)["network"] == tree.switches * 50_000 + tree.cables * 1250
+
+
+@pytest.mark.parametrize("tenure", ["rent", "buy"])
+def test_a_longer_horizon_never_costs_more(found: list[Front], job: Job, catalog: Catalog, tenure: str) -> None:
+    costs = [
+        best(found, tenure, replace(job, deadline_s=days * DAY_S), catalog).cost_usd
+        for days in (5, 10, 15, 20, 30, 45, 60, 80, 120)
+    ]
+    assert costs == sorted(costs, reverse=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["electricity-usd-per-kwh", "discount-rate", "switch-usd", "storage-usd-per-tb", "pue"]
+)
+def test_a_lower_rate_never_costs_more(found: list[Front], job: Job, catalog: Catalog, name: str) -> None:
+    cheaper = with_assumptions(catalog, {name: catalog.assumption(name) * 0.7})
+    assert best(found, "buy", job, cheaper).cost_usd < best(found, "buy", job, catalog).cost_usd
+
+
+@pytest.mark.parametrize("tenure", ["rent", "buy"])
+def test_a_cheaper_offer_never_costs_more(found: list[Front], job: Job, catalog: Catalog, tenure: str) -> None:
+    one = best(found, tenure, job, catalog)
+    cheaper = one.offer.model_copy(update={"price": one.offer.price * 0.8})
+    assert best(found, tenure, job, with_offers(catalog, {cheaper.name: cheaper})).cost_usd < one.cost_usd
+
+
+def test_half_the_use_doubles_the_charge_for_what_stands_idle(found: list[Front], job: Job, catalog: Catalog) -> None:
+    one = best(found, "buy", job, catalog)
+    assert one.owned is not None
+    whole = one.owned.bill(one.values, np.asarray(100.0))
+    half = replace(one.owned, terms=Terms(utilisation=0.5)).bill(one.values, np.asarray(100.0))
+    for name in whole:
+        assert half[name] == pytest.approx(whole[name] * (1 if name == "electricity" else 2))
+
+
+def test_nonsense_terms_are_refused() -> None:
+    for share in (0.0, -1.0, 1.5, float("nan")):
+        with pytest.raises(UsageError, match="utilisation"):
+            Terms(utilisation=share)
+    with pytest.raises(UsageError, match="charge"):
+        Terms("half")  # type: ignore[arg-type]
