@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from statistics import NormalDist
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -64,6 +65,12 @@ class Front:
     def hardware(self) -> str:
         """The accelerator's name."""
         return self.site.accelerator.name
+
+    @property
+    def step_sigma(self) -> Column:
+        """Standard deviation of the logarithm of the step time of each."""
+        sigma = self.leaders[0].search.physics.step_sigma(self.accelerators)
+        return np.broadcast_to(sigma, self.accelerators.shape)
 
     @property
     def servers(self) -> Column:
@@ -148,7 +155,7 @@ class Contender:
     @property
     def step_sigma(self) -> Column:
         """Standard deviation of the logarithm of the step time."""
-        return self.front.leaders[self.place].search.physics.step_sigma(int(self.front.accelerators[self.place]))
+        return np.asarray(self.front.step_sigma[self.place])
 
     def bill(self, values: Values, days: Column) -> dict[str, Column]:
         """USD by component under other values (arrays), the cluster being the same."""
@@ -199,7 +206,7 @@ def fronts(job: Job, catalog: Catalog) -> tuple[list[Front], list[Refusal]]:
         UnknownNameError, UnsupportedError: the job names something that does not exist.
     """
     tenures = tuple(tenure for paying in PAYING.values() for tenure in paying)
-    free = replace(job, deadline_s=math.inf, budget_usd=math.inf, goodput=1.0, tenures=tenures)
+    free = replace(job, deadline_s=math.inf, budget_usd=math.inf, goodput=1.0, confidence=0.5, tenures=tenures)
     found, refused = sites(free, catalog)
     result = []
     for site in found:
@@ -275,7 +282,8 @@ def contender(front: Front, offer: Offer, tenure: Tenure, now: Conditions) -> Co
         bill = _rent(offer, front, front.servers, values, days)
     cost = np.asarray(sum(bill.values(), start=np.zeros(())))
     most = math.inf if offer.max_servers is None else offer.max_servers * offer.accelerators_per_server
-    fine = (days * DAY_S <= now.job.deadline_s) & (cost <= now.job.budget_usd) & (front.accelerators <= most)
+    late = np.exp(NormalDist().inv_cdf(now.job.confidence) * combined_sigma(front.step_sigma, sigma))
+    fine = (days * late * DAY_S <= now.job.deadline_s) & (cost <= now.job.budget_usd) & (front.accelerators <= most)
     cost = np.where(fine & np.isfinite(cost), cost, np.inf)
     if not np.isfinite(cost).any():
         return None

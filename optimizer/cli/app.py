@@ -8,12 +8,13 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from optimizer.cli import calibrate, catalog, envelope, estimate, mfu, plan, validate
+from optimizer.cli import calibrate, catalog, compare, envelope, estimate, mfu, plan, validate
 
 NAME = "clusterplan"
 
 COMMANDS = (
     plan.register,
+    compare.register,
     estimate.register,
     mfu.register,
     envelope.register,

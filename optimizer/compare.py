@@ -1,0 +1,304 @@
+"""``compare``: hardware against hardware, rent against buying, and what would flip the decision."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from catalogs.catalog import SUFFIXES, Catalog
+from catalogs.errors import DataFileError, UsageError
+from costmodels.architecture import Architecture
+from costmodels.parameters import total_params
+from costmodels.run import DAY_S
+from optimizer.contenders import Conditions, Contender, contenders, fronts
+from optimizer.job import Job
+from optimizer.market import Refusal
+from optimizer.ownership import Terms
+from optimizer.rule_of_thumb import RuleOfThumb, rule_of_thumb
+from optimizer.sensitivity import Bar, BreakEven, Outcome, Range, break_evens, monte_carlo, tornado
+
+SCHEMA_VERSION = "1"
+
+DRAWS = 10_000
+"""Draws of the Monte Carlo unless told otherwise."""
+
+NOT_MODELLED = (
+    "spot instances: the rate of their interruptions is not published",
+    "egress, taxes, import duties, financing fees and discounts beyond the stated offers",
+    "delivery and construction time: bought hardware is there on the first day",
+    "failed experiments, evaluations and restarts by choice",
+)
+"""What no figure here includes."""
+
+READ = (
+    "accelerator-hours-per-failure",
+    "failure-rate-log-sigma",
+    "restart-s",
+    "checkpoint-bytes-per-parameter",
+    "checkpoint-write-s",
+    "checkpoints-kept",
+    "repair-s",
+    "spare-availability",
+    "data-bytes-per-token",
+    "discount-rate",
+    "depreciation-years",
+    "residual-share",
+    "operations-share",
+    "colocation-usd-per-kw-month",
+    "electricity-usd-per-kwh",
+    "pue",
+    "rack-kw",
+    "switch-usd",
+    "link-usd",
+    "switch-w",
+    "transceiver-w",
+    "storage-usd-per-tb",
+    "storage-least-tb",
+    "carbon-kg-per-kwh",
+)
+"""Assumptions that a comparison rests on."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Who wins, by how much, and what would change it.
+
+    Attributes:
+        now: job, catalog and terms.
+        ranking: contenders, cheapest first.
+        outcomes: what the draws say about each.
+        refused: what was not considered or lost to an offer of its kind.
+        break_even, tornado: see :mod:`optimizer.sensitivity`.
+        thumbs: hand sizing by hardware (empty without a deadline).
+        ranges: of the draws.
+        draws, seed: of the Monte Carlo.
+    """
+
+    now: Conditions
+    ranking: tuple[Contender, ...]
+    outcomes: tuple[Outcome, ...]
+    refused: tuple[Refusal, ...]
+    break_even: tuple[BreakEven, ...]
+    tornado: tuple[Bar, ...]
+    thumbs: dict[str, RuleOfThumb]
+    ranges: dict[str, Range]
+    draws: int
+    seed: int
+
+    @property
+    def winner(self) -> Contender:
+        """The cheapest."""
+        return self.ranking[0]
+
+    def unit_costs(self, one: Contender) -> dict[str, float]:
+        """USD per trained model, per 10¹² tokens and per 10²¹ model FLOP."""
+        job = self.now.job
+        flops = 6.0 * float(total_params(Architecture.of(job.model))) * job.tokens
+        return {
+            "model_usd": one.cost_usd,
+            "per_1t_tokens_usd": one.cost_usd / (job.tokens / 1e12),
+            "per_zettaflop_usd": one.cost_usd / (flops / 1e21),
+        }
+
+    def risks(self, one: Contender) -> list[str]:
+        """What a buyer must know about a contender."""
+        site, offer = one.front.site, one.offer
+        risks = []
+        if site.profile_note:
+            risks.append(f"speed: {site.profile_note}")
+        if site.accelerator.export_note:
+            risks.append(f"export: {site.accelerator.export_note}")
+        if offer.estimated:
+            risks.append(f"offer {offer.name}: estimated {', '.join(offer.estimated)}")
+        if offer.notes:
+            risks.append(f"offer {offer.name} ({offer.date}): {offer.notes}")
+        risks.extend(site.notes)
+        return risks
+
+    def assumptions(self) -> list[dict[str, Any]]:
+        """Every assumption and price that the figures rest on, with source and date."""
+        catalog = self.now.catalog
+        records = [
+            {
+                "name": one.name,
+                "value": one.value,
+                "unit": one.unit,
+                "estimated": bool(one.estimated),
+                "date": one.date,
+                "source": one.sources["*"],
+            }
+            for one in (catalog.assumptions[name] for name in READ)
+        ]
+        used = {one.offer.name: one.offer for one in self.ranking}
+        records.extend(
+            {
+                "name": f"price:{offer.name}",
+                "value": offer.price,
+                "unit": f"{offer.currency} per {offer.unit.replace('_', '-')}",
+                "estimated": "price" in offer.estimated,
+                "date": offer.date,
+                "source": offer.sources.get("price", offer.sources.get("*", "")),
+            }
+            for offer in used.values()
+        )
+        for code in sorted({offer.currency.lower() for offer in used.values()} - {"usd"}):
+            rate = catalog.currencies[code]
+            records.append(
+                {
+                    "name": f"fx:{code}",
+                    "value": rate.usd,
+                    "unit": f"USD per {code.upper()}",
+                    "estimated": False,
+                    "date": rate.date,
+                    "source": rate.sources["*"],
+                }
+            )
+        terms = self.now.terms
+        records.append(
+            {
+                "name": "charge",
+                "value": terms.charge,
+                "unit": "",
+                "estimated": False,
+                "date": "",
+                "source": f"as asked; utilisation of owned equipment {terms.utilisation:g}",
+            }
+        )
+        return records
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of ``compare --json``."""
+        job = self.now.job
+        carbon = self.now.catalog.assumption("carbon-kg-per-kwh")
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "job": {
+                "model": job.model.name,
+                "tokens": job.tokens,
+                "deadline_days": job.deadline_s / DAY_S if math.isfinite(job.deadline_s) else None,
+                "hardware": list(job.hardware),
+                "seq": job.seq,
+                "global_batch": job.global_batch,
+            },
+            "ranking": [
+                one.to_json()
+                | {
+                    "wins_probability": outcome.wins,
+                    "cost_usd_quantiles": list(outcome.cost_usd),
+                    "days_quantiles": list(outcome.days),
+                    "carbon_kg": one.energy_kwh * carbon,
+                    "unit_costs": self.unit_costs(one),
+                    "risks": self.risks(one),
+                }
+                for one, outcome in zip(self.ranking, self.outcomes, strict=True)
+            ],
+            "break_even": [one.to_json() for one in self.break_even],
+            "tornado": [one.to_json() for one in self.tornado],
+            "rule_of_thumb": {name: one.to_json() for name, one in self.thumbs.items()},
+            "rejected": [{"what": one.what, "reason": one.reason} for one in self.refused],
+            "monte_carlo": {
+                "draws": self.draws,
+                "seed": self.seed,
+                "ranges": {name: list(ends) for name, ends in self.ranges.items()},
+            },
+            "assumptions": self.assumptions(),
+            "not_modelled": list(NOT_MODELLED),
+        }
+
+
+def compare(
+    job: Job,
+    catalog: Catalog | None = None,
+    *,
+    terms: Terms | None = None,
+    ranges: Mapping[str, Range] | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+    thumb_parameters: float | None = None,
+    today: datetime.date | None = None,
+) -> Comparison:
+    """Compare the hardware of a job, rented, reserved and bought.
+
+    Args:
+        job: the question; it names the hardware.
+        catalog: what exists; the shipped catalog if not given.
+        terms: how purchases are charged.
+        ranges: uncertain inputs of the Monte Carlo.
+        draws: of the Monte Carlo.
+        seed: of its generator.
+        thumb_parameters: parameters that sizing by hand starts from; the model's own if not given.
+        today: offers dated later are refused.
+
+    Raises:
+        UsageError: no hardware is named, or a value makes no sense.
+        DataFileError: an offer is dated in the future.
+        InfeasibleError: nothing meets the deadline and the budget.
+    """
+    catalog = catalog or Catalog()
+    if not job.hardware:
+        raise UsageError("compare needs --hardware: at least one accelerator")
+    for name in job.hardware:
+        catalog.find("accelerators", name)
+    _check_offers(job, catalog, today or datetime.datetime.now(tz=datetime.UTC).date())
+    now = Conditions(job, catalog, terms or Terms())
+    found, refused = fronts(job, catalog)
+    ranking, lost = contenders(found, now)
+    outcomes = monte_carlo(ranking, now, ranges or {}, draws=draws, seed=seed)
+    thumbs = {}
+    if math.isfinite(job.deadline_s):
+        parameters = thumb_parameters or float(total_params(Architecture.of(job.model)))
+        for front in found:
+            peaks = {str(name): peak for name, peak in front.site.accelerator.peak_flops_per_s.items()}
+            peak = peaks.get(front.site.precision)
+            if peak is not None:
+                thumbs[front.hardware] = rule_of_thumb(parameters, job.tokens, job.deadline_s, peak)
+    return Comparison(
+        now=now,
+        ranking=tuple(ranking),
+        outcomes=tuple(outcomes),
+        refused=(*refused, *lost),
+        break_even=tuple(break_evens(ranking, now)),
+        tornado=tuple(tornado(found, now)),
+        thumbs=thumbs,
+        ranges=dict(ranges or {}),
+        draws=draws,
+        seed=seed,
+    )
+
+
+def _check_offers(job: Job, catalog: Catalog, today: datetime.date) -> None:
+    """Refuse offers of the job's hardware that are dated after today, or in a currency without a rate.
+
+    Raises:
+        DataFileError: with file and line.
+    """
+    for offer in catalog.offers.values():
+        if offer.accelerator not in job.hardware:
+            continue
+        if offer.date > today.isoformat():
+            raise DataFileError(
+                f"{_where(catalog, offer.name)}: offer {offer.name} is dated {offer.date}, which is after {today}; "
+                "correct its date"
+            )
+        if offer.currency.lower() not in catalog.currencies:
+            raise DataFileError(
+                f"{_where(catalog, offer.name)}: offer {offer.name}: no exchange rate for {offer.currency}; "
+                f"add {offer.currency.lower()!r} to currencies/"
+            )
+
+
+def _where(catalog: Catalog, offer: str) -> str:
+    """File and line of an offer, of the directory that has the last word."""
+    line_of = re.compile(rf"^(-?\s*name:\s*)?[\"']?{re.escape(offer)}[\"']?\s*(,|$)")
+    for directory in reversed(catalog.directories):
+        for path in sorted((directory / "offers").glob("*")):
+            if path.suffix.lower() not in SUFFIXES:
+                continue
+            for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+                if line_of.match(line):
+                    return f"{path}:{number}"
+    return "offers/"
