@@ -137,3 +137,15 @@ def test_nonsense_terms_are_refused() -> None:
             Terms(utilisation=share)
     with pytest.raises(UsageError, match="charge"):
         Terms("half")  # type: ignore[arg-type]
+
+
+def test_a_better_interconnect_never_costs_more(job: Job, catalog: Catalog) -> None:
+    offer = catalog.offers["chenjian-cloud-a800-sxm-80g-on-demand"]
+    tight = replace(job, hardware=("a800-sxm-80g",), deadline_s=2 * DAY_S)
+    costs = []
+    for rate in (6.25e9, 12.5e9, 25e9, 50e9):
+        wired = offer.model_copy(update={"scale_out_bytes_per_s_per_accelerator": rate})
+        here = with_offers(catalog, {offer.name: wired})
+        costs.append(best(fronts(tight, here)[0], "rent", tight, here).cost_usd)
+    assert costs == sorted(costs, reverse=True)
+    assert costs[0] > costs[-1]
