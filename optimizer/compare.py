@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalogs.catalog import SUFFIXES, Catalog
-from catalogs.errors import DataFileError, UsageError
+from catalogs.errors import DataFileError, UnknownNameError, UsageError
+from catalogs.naming import unknown_name
 from costmodels.architecture import Architecture
 from costmodels.parameters import total_params
 from costmodels.run import DAY_S
@@ -33,6 +34,8 @@ NOT_MODELLED = (
     "failed experiments, evaluations and restarts by choice",
 )
 """What no figure here includes."""
+
+_SIGNS = {"USD": "$", "CNY": "¥", "EUR": "€", "GBP": "£"}
 
 READ = (
     "accelerator-hours-per-failure",
@@ -76,6 +79,7 @@ class Comparison:
         thumbs: hand sizing by hardware (empty without a deadline).
         ranges: of the draws.
         draws, seed: of the Monte Carlo.
+        currency: of reports (ISO code); JSON is in USD.
     """
 
     now: Conditions
@@ -88,6 +92,21 @@ class Comparison:
     ranges: dict[str, Range]
     draws: int
     seed: int
+    currency: str = "USD"
+
+    def amount(self, usd: float) -> float:
+        """An amount in the currency of reports, at the catalog's rate."""
+        return usd / self.now.catalog.currencies[self.currency.lower()].usd
+
+    def money(self, usd: float) -> str:
+        """An amount for people, in the currency of reports; a dash where there is none."""
+        if not math.isfinite(usd):
+            return "-"
+        amount = self.amount(usd)
+        sign = _SIGNS.get(self.currency, f"{self.currency} ")
+        if amount >= 1e6:
+            return f"{sign}{amount / 1e6:,.2f}M"
+        return f"{sign}{amount:,.0f}" if amount >= 10 else f"{sign}{amount:.2f}"
 
     @property
     def winner(self) -> Contender:
@@ -219,6 +238,7 @@ def compare(
     draws: int = DRAWS,
     seed: int = 0,
     thumb_parameters: float | None = None,
+    currency: str = "USD",
     today: datetime.date | None = None,
 ) -> Comparison:
     """Compare the hardware of a job, rented, reserved and bought.
@@ -231,6 +251,7 @@ def compare(
         draws: of the Monte Carlo.
         seed: of its generator.
         thumb_parameters: parameters that sizing by hand starts from; the model's own if not given.
+        currency: of reports, an ISO code with a rate in the catalog.
         today: offers dated later are refused.
 
     Raises:
@@ -243,6 +264,8 @@ def compare(
         raise UsageError("compare needs --hardware: at least one accelerator")
     for name in job.hardware:
         catalog.find("accelerators", name)
+    if currency.lower() not in catalog.currencies:
+        raise UnknownNameError(unknown_name("currency", currency, (code.upper() for code in catalog.currencies)))
     _check_offers(job, catalog, today or datetime.datetime.now(tz=datetime.UTC).date())
     now = Conditions(job, catalog, terms or Terms())
     found, refused = fronts(job, catalog)
@@ -267,6 +290,7 @@ def compare(
         ranges=dict(ranges or {}),
         draws=draws,
         seed=seed,
+        currency=currency.upper(),
     )
 
 

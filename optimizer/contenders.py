@@ -214,8 +214,10 @@ def fronts(job: Job, catalog: Catalog) -> tuple[list[Front], list[Refusal]]:
         if not site.multi_server:
             why = "no training-grade network between servers: refused for clusters of more than one server"
             refused.extend(Refusal(name, why) for name in names)
-        # One price will do: the front does not depend on it.
-        plain = replace(site, prices=tuple(price for price in site.prices[:1]))
+        # One price will do, without its cap on servers: the front does not depend on it.
+        first = site.prices[0]
+        free_of_caps = replace(first, offer=first.offer.model_copy(update={"max_servers": None}))
+        plain = replace(site, prices=(free_of_caps,))
         leaders, certificate = search(free, [plain], catalog, front=True)
         if certificate.interrupted:
             raise KeyboardInterrupt
@@ -281,7 +283,7 @@ def contender(front: Front, offer: Offer, tenure: Tenure, now: Conditions) -> Co
     else:
         bill = _rent(offer, front, front.servers, values, days)
     cost = np.asarray(sum(bill.values(), start=np.zeros(())))
-    most = math.inf if offer.max_servers is None else offer.max_servers * offer.accelerators_per_server
+    most = math.inf if offer.max_servers is None else offer.max_servers * front.site.server_accelerators
     late = np.exp(NormalDist().inv_cdf(now.job.confidence) * combined_sigma(front.step_sigma, sigma))
     fine = (days * late * DAY_S <= now.job.deadline_s) & (cost <= now.job.budget_usd) & (front.accelerators <= most)
     cost = np.where(fine & np.isfinite(cost), cost, np.inf)

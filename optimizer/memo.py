@@ -19,7 +19,7 @@ _ZH = {
     "Decision memo": "采购决策备忘录",
     "Conclusion": "结论",
     "Choices": "方案对比",
-    "Bill of each choice (USD)": "各方案费用明细(美元)",
+    "Bill of each choice": "各方案费用明细",
     "Clusters": "集群",
     "What would flip the decision": "什么会改变结论",
     "What moves the cost": "成本敏感性",
@@ -96,11 +96,13 @@ class Table:
         columns: headings.
         rows: cells.
         bars: one value per row, or None.
+        texts: what stands at each bar.
     """
 
     columns: list[str]
     rows: list[list[str]]
     bars: list[float] | None = None
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,27 +154,31 @@ def memo_sections(c: Comparison, language: Language = "en") -> list[Section]:
                 "-" if plan.p_deadline is None else f"{plan.p_deadline:.0%}",
                 f"{plan.mfu:.1%}",
                 f"{1 - plan.memory_bytes / plan.capacity_bytes:.0%}",
-                _usd(one.cost_usd),
-                f"{_usd(outcome.cost_usd[0])} – {_usd(outcome.cost_usd[2])}",
+                c.money(one.cost_usd),
+                f"{c.money(outcome.cost_usd[0])} – {c.money(outcome.cost_usd[2])}",
                 f"{outcome.wins:.0%}",
-                _usd(c.unit_costs(one)["per_1t_tokens_usd"]),
-                _usd(c.unit_costs(one)["per_zettaflop_usd"]),
+                c.money(c.unit_costs(one)["per_1t_tokens_usd"]),
+                c.money(c.unit_costs(one)["per_zettaflop_usd"]),
                 f"tp{plan.layout.tp} pp{plan.layout.pp} dp{plan.layout.dp} cp{plan.layout.cp} ep{plan.layout.ep}",
             ]
             for one, plan, outcome in zip(c.ranking, best, c.outcomes, strict=True)
         ],
         [one.cost_usd for one in c.ranking],
+        tuple(c.money(one.cost_usd) for one in c.ranking),
     )
     parts = list(dict.fromkeys(part for one in c.ranking for part in one.cost))
     bill = Table(
         [*t("component"), *(name(one) for one in c.ranking)],
-        [[part, *(f"{one.cost[part]:,.2f}" if part in one.cost else "" for one in c.ranking)] for part in parts]
-        + [[_say("total", language), *(f"{one.cost_usd:,.2f}" for one in c.ranking)]],
+        [
+            [part, *(f"{c.amount(one.cost[part]):,.2f}" if part in one.cost else "" for one in c.ranking)]
+            for part in parts
+        ]
+        + [[_say("total", language), *(f"{c.amount(one.cost_usd):,.2f}" for one in c.ranking)]],
     )
     return [
         Section(_say("Conclusion", language), _conclusion(c, language), []),
         Section(_say("Choices", language), [], [choices]),
-        Section(_say("Bill of each choice (USD)", language), [], [bill]),
+        Section(f"{_say('Bill of each choice', language)} ({c.currency})", [], [bill]),
         Section(_say("Clusters", language), [], [_clusters(c, language)]),
         Section(_say("What would flip the decision", language), [], [_flips(c, language)]),
         Section(_say("What moves the cost", language), [], [_moves(c, language)]),
@@ -198,20 +204,20 @@ def _conclusion(c: Comparison, language: Language) -> list[str]:
         lines = [
             f"训练 {job.model.name}({job.tokens:.3g} 词元{f',{limit} 天内' if limit else ''})最省的方案是"
             f"{_say(winner.tenure, language)} {winner.hardware}:{plan.accelerators:,} 卡、{plan.servers:,} 台服务器,"
-            f"{plan.days:.1f} 天完成(按期概率 {in_time}),成本 {_usd(winner.cost_usd)},最省概率 {odds:.0%}。"
+            f"{plan.days:.1f} 天完成(按期概率 {in_time}),成本 {c.money(winner.cost_usd)},最省概率 {odds:.0%}。"
         ]
         if runner is not None:
-            lines.append(f"次优:{_say(runner.tenure, language)} {runner.hardware},{_usd(runner.cost_usd)}。")
+            lines.append(f"次优:{_say(runner.tenure, language)} {runner.hardware},{c.money(runner.cost_usd)}。")
         return lines
     lines = [
         f"{winner.tenure.capitalize()} {winner.hardware}: {plan.accelerators:,} accelerators in {plan.servers:,} "
         f"servers train {job.model.name} on {job.tokens:.3g} tokens in {plan.days:.1f} days"
-        f"{f' of {limit}' if limit else ''} (P(deadline) {in_time}) for {_usd(winner.cost_usd)}; "
+        f"{f' of {limit}' if limit else ''} (P(deadline) {in_time}) for {c.money(winner.cost_usd)}; "
         f"the cheapest choice with probability {odds:.0%}."
     ]
     if runner is not None:
         lines.append(
-            f"Next: {label(runner)} for {_usd(runner.cost_usd)}, {runner.cost_usd / winner.cost_usd - 1:.0%} more."
+            f"Next: {label(runner)} for {c.money(runner.cost_usd)}, {runner.cost_usd / winner.cost_usd - 1:.0%} more."
         )
     return lines
 
@@ -272,14 +278,15 @@ def _moves(c: Comparison, language: Language) -> Table:
                 bar.parameter,
                 _figure(bar.low),
                 _figure(bar.high),
-                _usd(bar.cost_low_usd),
-                _usd(bar.cost_high_usd),
+                c.money(bar.cost_low_usd),
+                c.money(bar.cost_high_usd),
                 bar.winner_low,
                 bar.winner_high,
             ]
             for bar in c.tornado
         ],
         [abs(bar.cost_high_usd - bar.cost_low_usd) for bar in c.tornado],
+        tuple(c.money(abs(bar.cost_high_usd - bar.cost_low_usd)) for bar in c.tornado),
     )
 
 
@@ -344,14 +351,6 @@ def _assumptions(c: Comparison, language: Language) -> Table:
     )
 
 
-def _usd(usd: float) -> str:
-    if not math.isfinite(usd):
-        return "-"
-    if usd >= 1e6:
-        return f"${usd / 1e6:,.2f}M"
-    return f"${usd:,.0f}" if usd >= 10 else f"${usd:.2f}"
-
-
 def _figure(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:.4g}"
 
@@ -388,7 +387,7 @@ def _html(title: str, sections: Sequence[Section], language: Language) -> str:
         body += [f"<p>{html.escape(line)}</p>" for line in section.lines]
         for table in section.tables:
             if table.bars is not None:
-                body.append(_chart([row[0] for row in table.rows], table.bars))
+                body.append(_chart([row[0] for row in table.rows], table.bars, table.texts))
             head = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
             rows = "".join(
                 "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows
@@ -400,15 +399,15 @@ def _html(title: str, sections: Sequence[Section], language: Language) -> str:
     )
 
 
-def _chart(names: Sequence[str], values: Sequence[float]) -> str:
+def _chart(names: Sequence[str], values: Sequence[float], texts: Sequence[str]) -> str:
     """Horizontal bars; what is infinite (nothing feasible at one end) reaches the edge."""
     finite = [value for value in values if math.isfinite(value)]
     most = max(finite, default=0.0) or 1.0
     parts = []
-    for row, (name, value) in enumerate(zip(names, values, strict=True)):
+    for row, (name, value, text) in enumerate(zip(names, values, texts, strict=True)):
         width = 380.0 * min(value / most, 1.0)
         y = 22 * row
         parts.append(f'<text x="0" y="{y + 15}" font-size="12">{html.escape(name)}</text>')
         parts.append(f'<rect x="480" y="{y + 3}" width="{width:.1f}" height="15" fill="#4078c0"/>')
-        parts.append(f'<text x="{486 + width:.1f}" y="{y + 15}" font-size="12">{_usd(value)}</text>')
+        parts.append(f'<text x="{486 + width:.1f}" y="{y + 15}" font-size="12">{html.escape(text)}</text>')
     return f'<svg viewBox="0 0 960 {22 * len(names)}" width="960" role="img">{"".join(parts)}</svg>'

@@ -89,6 +89,9 @@ def compare(
         str | None,
         typer.Option("--thumb-params", metavar="COUNT", help="Parameters for sizing by hand: 70B."),
     ] = None,
+    currency: Annotated[
+        str, typer.Option("--currency", metavar="CODE", help="Currency of tables and memo, at the catalog's rate.")
+    ] = "USD",
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write a decision memo: FILE.html or FILE.md.")
     ] = None,
@@ -147,6 +150,7 @@ def compare(
         draws=draws,
         seed=seed,
         thumb_parameters=None if thumb_params is None else parse_positive(thumb_params, COUNT_UNITS, "--thumb-params"),
+        currency=currency,
     )
     if report is not None:
         try:

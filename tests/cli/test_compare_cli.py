@@ -142,6 +142,7 @@ def test_more_confidence_never_costs_less(capsys: pytest.CaptureFixture[str]) ->
         (["--utilisation", "0"], 2, "--utilisation"),
         (["--report", "memo.pdf"], 2, ".html or .md"),
         (["--lang", "fr"], 2, "en, zh"),
+        (["--currency", "XXX"], 2, "unknown currency"),
         (["--budget", "$10"], 4, "nothing meets"),
         (["--report", "/nowhere/memo.md"], 1, "No such file"),
     ],
@@ -194,3 +195,14 @@ def test_the_future_begins_after_today() -> None:
     job = read_job(catalog, "llama-2-7b", 100e9, deadline_s=30 * 86400.0, hardware=["a800-sxm-80g"])
     with pytest.raises(DataFileError, match="which is after 2023-01-01"):
         compare(job, catalog, today=datetime.date(2023, 1, 1))
+
+
+def test_reports_choose_a_currency(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    totals = []
+    for code in ("USD", "CNY"):
+        text = tmp_path / f"{code}.md"
+        assert run([*SMALL, "--report", str(text), "--currency", code, "--lang", "zh"], capsys)[0] == 0
+        row = next(line for line in text.read_text("utf-8").splitlines() if line.startswith("| 合计"))
+        totals.append([float(cell.replace(",", "")) for cell in row.split("|")[2:-1]])
+    rate = Catalog().currencies["cny"].usd
+    assert [usd / rate for usd in totals[0]] == pytest.approx(totals[1], rel=1e-4)

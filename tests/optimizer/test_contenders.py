@@ -149,3 +149,16 @@ def test_a_better_interconnect_never_costs_more(job: Job, catalog: Catalog) -> N
         costs.append(best(fronts(tight, here)[0], "rent", tight, here).cost_usd)
     assert costs == sorted(costs, reverse=True)
     assert costs[0] > costs[-1]
+
+
+def test_a_cap_on_servers_binds_its_offer_only(job: Job, catalog: Catalog) -> None:
+    tight = replace(job, hardware=("a800-sxm-80g",), deadline_s=3 * DAY_S)
+    name = "chenjian-cloud-a800-sxm-80g-on-demand"
+    free = best(fronts(tight, catalog)[0], "rent", tight, catalog)
+    assert free.offer.name == name
+    assert free.best.servers > 2
+    capped = catalog.offers[name].model_copy(update={"max_servers": 2})
+    here = with_offers(catalog, dict(catalog.offers) | {name: capped})
+    other = best(fronts(tight, here)[0], "rent", tight, here)
+    assert other.offer.name != name
+    assert other.cost_usd > free.cost_usd
