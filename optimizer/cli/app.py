@@ -8,7 +8,7 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from optimizer.cli import calibrate, catalog, envelope, estimate, mfu, plan, validate
+from optimizer.cli import afford, calibrate, catalog, envelope, estimate, fit, mfu, plan, size, validate, when
 
 NAME = "clusterplan"
 
@@ -16,6 +16,10 @@ COMMANDS = (
     plan.register,
     estimate.register,
     mfu.register,
+    fit.register,
+    size.register,
+    when.register,
+    afford.register,
     envelope.register,
     validate.register,
     calibrate.register,
