@@ -8,7 +8,7 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from optimizer.cli import afford, calibrate, catalog, envelope, estimate, fit, mfu, plan, size, validate, when
+from optimizer.cli import afford, calibrate, catalog, doctor, envelope, estimate, fit, mfu, plan, size, validate, when
 
 NAME = "clusterplan"
 
@@ -20,6 +20,7 @@ COMMANDS = (
     size.register,
     when.register,
     afford.register,
+    doctor.register,
     envelope.register,
     validate.register,
     calibrate.register,
