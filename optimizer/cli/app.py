@@ -8,7 +8,21 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from optimizer.cli import afford, calibrate, catalog, doctor, envelope, estimate, fit, mfu, plan, size, validate, when
+from optimizer.cli import (
+    afford,
+    calibrate,
+    catalog,
+    doctor,
+    envelope,
+    estimate,
+    finetune,
+    fit,
+    mfu,
+    plan,
+    size,
+    validate,
+    when,
+)
 
 NAME = "clusterplan"
 
@@ -21,6 +35,7 @@ COMMANDS = (
     when.register,
     afford.register,
     doctor.register,
+    finetune.register,
     envelope.register,
     validate.register,
     calibrate.register,
