@@ -25,7 +25,7 @@ def _projected(a: Architecture, s: Shard) -> Column:
     return a.head_dim * np.maximum(a.kv_heads / s.tp, 1.0)
 
 
-def _matmul_input(a: Architecture, s: Shard, r: Recipe, seq: Column) -> Column:
+def matmul_input(a: Architecture, s: Shard, r: Recipe, seq: Column) -> Column:
     """Saved bytes of the input that the matmuls of a block share."""
     tokens = np.where(r.gathered_inputs > 0, tokens_per_rank(s, seq), residual_tokens(s, seq))
     return r.saved_bytes * a.hidden * tokens
@@ -43,7 +43,7 @@ def attention_activations(a: Architecture, s: Shard, r: Recipe, seq: Column) -> 
     return (
         HALF * a.hidden * local  # input of the norm
         + post_norm
-        + _matmul_input(a, s, r, seq)
+        + matmul_input(a, s, r, seq)
         + HALF * (qkv + qk_norm) * tokens
         + _core_activations(a, s, r, seq)
         + np.maximum(r.saved_bytes, HALF) * a.o_width / s.tp * tokens  # input of the output projection
@@ -74,7 +74,7 @@ def _mlp_inputs(a: Architecture, s: Shard, r: Recipe, seq: Column) -> Column:
     local = a.hidden * residual_tokens(s, seq)
     serial = np.where(a.parallel_block > 0, 0.0, 1.0)
     post_norm = np.where(a.norms_per_layer > 2, HALF, 0.0)
-    return local * (serial * HALF + post_norm + a.dropout * MASK) + serial * _matmul_input(a, s, r, seq)
+    return local * (serial * HALF + post_norm + a.dropout * MASK) + serial * matmul_input(a, s, r, seq)
 
 
 def dense_mlp_activations(a: Architecture, s: Shard, r: Recipe, seq: Column) -> Column:

@@ -8,7 +8,23 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from optimizer.cli import calibrate, catalog, compare, envelope, estimate, mfu, plan, validate
+from optimizer.cli import (
+    afford,
+    calibrate,
+    catalog,
+    compare,
+    doctor,
+    envelope,
+    estimate,
+    finetune,
+    fit,
+    levers,
+    mfu,
+    plan,
+    size,
+    validate,
+    when,
+)
 
 NAME = "clusterplan"
 
@@ -17,6 +33,13 @@ COMMANDS = (
     compare.register,
     estimate.register,
     mfu.register,
+    fit.register,
+    size.register,
+    when.register,
+    afford.register,
+    doctor.register,
+    finetune.register,
+    levers.register,
     envelope.register,
     validate.register,
     calibrate.register,

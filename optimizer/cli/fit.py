@@ -1,0 +1,204 @@
+"""``clusterplan fit``: the largest model, the longest sequence or the largest micro-batch on given hardware."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from optimizer.cli.options import (
+    CatalogDirs,
+    Frameworks,
+    GlobalBatch,
+    Hardware,
+    Json,
+    Model,
+    Optimizer,
+    Precision,
+    Seq,
+    parse_whole,
+)
+
+if TYPE_CHECKING:
+    from catalogs.catalog import Catalog
+    from optimizer.inverse.fit import Fit
+    from optimizer.job import Job
+
+
+def parse_accelerators(text: str) -> int:
+    """How many accelerators there are.
+
+    Raises:
+        UsageError: it is no whole number above zero.
+
+    >>> parse_accelerators("1k")
+    1000
+    """
+    return parse_whole(text, "--accelerators")
+
+
+def _step(text: str) -> float:
+    return float(parse_whole(text, "--step"))
+
+
+Accelerators = Annotated[
+    int,
+    typer.Option("--accelerators", "-a", parser=parse_accelerators, metavar="COUNT", help="How many there are: 8."),
+]
+NoOffload = Annotated[bool, typer.Option("--no-offload", help="Keep all state on the accelerators.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the ``fit`` group to the application."""
+    group = typer.Typer(no_args_is_help=True, help="The largest model, longest sequence or micro-batch that fits.")
+    group.command("model")(model)
+    group.command("seq")(longest)
+    group.command("micro-batch")(micro_batch)
+    app.add_typer(group, name="fit")
+
+
+def model(
+    hardware: Hardware,
+    accelerators: Accelerators,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            "--like", metavar="NAME", help="Vary the layers of this dense model instead of a Llama-style size."
+        ),
+    ] = None,
+    step: Annotated[
+        float | None,
+        typer.Option("--step", parser=_step, metavar="COUNT", help="Parameters between two sizes: 100M; default: 1%."),
+    ] = None,
+    seq: Seq = None,
+    global_batch: GlobalBatch = None,
+    precision: Precision = None,
+    framework: Frameworks = None,
+    optimizer: Optimizer = "adamw",
+    no_offload: NoOffload = False,
+    catalog: CatalogDirs = None,
+    json: Json = False,
+) -> None:
+    """Find the largest model that trains on given hardware, activations and all.
+
+    [bold]Examples[/bold]
+
+      clusterplan fit model -H h100-sxm-80g -a 8
+
+      clusterplan fit model -H h100-sxm-80g -a 8 --like llama-3-8b --no-offload --json
+    """
+    from optimizer.cli.layers import open_catalog
+    from optimizer.inverse.fit import largest_model
+
+    opened = open_catalog(catalog)
+    job = _job(
+        opened, like or "7B", hardware, accelerators, seq, global_batch, precision, framework, optimizer, no_offload
+    )
+    _show(largest_model(job, opened, deepen=like is not None, step=step), json=json)
+
+
+def longest(
+    model: Model,
+    hardware: Hardware,
+    accelerators: Accelerators,
+    global_batch: GlobalBatch = None,
+    precision: Precision = None,
+    framework: Frameworks = None,
+    optimizer: Optimizer = "adamw",
+    no_offload: NoOffload = False,
+    catalog: CatalogDirs = None,
+    json: Json = False,
+) -> None:
+    """Find the longest sequence, in multiples of 1024 tokens, that a model trains on.
+
+    [bold]Examples[/bold]
+
+      clusterplan fit seq -m llama-3-8b -H h100-sxm-80g -a 8
+
+      clusterplan fit seq -m llama-2-70b -H a800-sxm-80g -a 64 --global-batch 64 --json
+    """
+    from optimizer.cli.layers import open_catalog
+    from optimizer.inverse.fit import longest_sequence
+
+    opened = open_catalog(catalog)
+    job = _job(opened, model, hardware, accelerators, None, global_batch, precision, framework, optimizer, no_offload)
+    _show(longest_sequence(job, opened), json=json)
+
+
+def micro_batch(
+    model: Model,
+    hardware: Hardware,
+    accelerators: Accelerators,
+    seq: Seq = None,
+    precision: Precision = None,
+    framework: Frameworks = None,
+    optimizer: Optimizer = "adamw",
+    no_offload: NoOffload = False,
+    catalog: CatalogDirs = None,
+    json: Json = False,
+) -> None:
+    """Find the largest micro-batch, in sequences, that any layout holds.
+
+    [bold]Examples[/bold]
+
+      clusterplan fit micro-batch -m llama-3-8b -H h100-sxm-80g -a 8
+
+      clusterplan fit micro-batch -m llama-3-8b -H h100-sxm-80g -a 8 --seq 8192 --json
+    """
+    from optimizer.cli.layers import open_catalog
+    from optimizer.inverse.fit import largest_micro_batch
+
+    opened = open_catalog(catalog)
+    job = _job(opened, model, hardware, accelerators, seq, None, precision, framework, optimizer, no_offload)
+    _show(largest_micro_batch(job, opened), json=json)
+
+
+def _job(
+    opened: Catalog,
+    model: str,
+    hardware: Any,
+    accelerators: int,
+    seq: int | None,
+    global_batch: int | None,
+    precision: Any,
+    framework: Any,
+    optimizer: str,
+    no_offload: bool,
+) -> Job:
+    from dataclasses import replace
+
+    from catalogs.errors import UsageError
+    from optimizer.request import read_job
+
+    if len(hardware or ()) != 1:
+        raise UsageError("name exactly one accelerator with --hardware")
+    job = read_job(
+        opened,
+        model,
+        1e15,  # any: what fits does not depend on it
+        hardware=hardware,
+        max_accelerators=accelerators,
+        seq=seq,
+        global_batch=global_batch,
+        precision=precision,
+        frameworks=framework or (),
+        optimizer=optimizer,
+    )
+    return replace(job, offload=("none",)) if no_offload else job
+
+
+def _show(found: Fit, *, json: bool) -> None:
+    from optimizer.cli.output import emit_json, print_line
+    from optimizer.cli.plan_view import show_configuration
+    from optimizer.cli.units import exact
+
+    if json:
+        emit_json(found.to_json())
+        return
+    print_line(f"{found.question}: {exact(found.value)} {found.unit} ({found.model.name})")
+    print_line(f"In steps of {exact(found.step)}; bound by {found.binding}")
+    print_line()
+    show_configuration(found.configuration)
+    print_line("Assumptions")
+    for text in found.assumptions:
+        print_line(f"  - {text}")

@@ -1,0 +1,1 @@
+"""Launch files of training frameworks as layouts: every argument is used, beside the point, or reported."""
