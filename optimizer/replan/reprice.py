@@ -56,7 +56,7 @@ class _Ladder:
     tenure: Tenure
     tariff: Tariff
     usd: NDArray[np.float64]
-    keys: list[str]
+    offers: list[str]
 
 
 class Market:
@@ -137,17 +137,23 @@ class Market:
                 )
         return sorted(groups, key=lambda group: group[0].order)
 
-    def at(self, job: Job, accelerator: str, tenure: Tenure, accelerators: int) -> tuple[float, dict[str, int]] | None:
-        """Predicted seconds of the whole job on a given cluster, and its layout; None where nothing fits."""
-        best: tuple[float, dict[str, int]] | None = None
-        for _, layouts, ladder in self._scan(replace(job, hardware=(accelerator,), tenures=(tenure,))):
-            place = int(np.searchsorted(layouts.accelerators, accelerators, side="right")) - 1
-            if place < 0 or ladder.tenure != tenure:
-                continue
-            place = int(np.argmin(layouts.wall_s[: place + 1]))
-            if best is None or layouts.wall_s[place] < best[0]:
-                best = float(layouts.wall_s[place]), layouts.layout(place)
-        return best
+    def wall_s(self, job: Job, key: str, accelerator: str, accelerators: int) -> float | None:
+        """Predicted seconds of the whole job on a given cluster; None where it does not fit.
+
+        Args:
+            job: the job.
+            key: the offer; where the book has lost it, the fastest site of its accelerator stands in.
+            accelerator: of the cluster.
+            accelerators: of which no more are used.
+        """
+        best: dict[bool, float] = {}
+        for _, layouts, ladder in self._scan(replace(job, hardware=(accelerator,), tenures=TENURES)):
+            end = int(np.searchsorted(layouts.accelerators, accelerators, side="right"))
+            if end:
+                exact = key in ladder.offers
+                whole = float(layouts.wall_s[:end].min())
+                best[exact] = min(whole, best.get(exact, whole))
+        return best.get(True, best.get(False))
 
     def _scan(self, job: Job) -> list[tuple[Site, Layouts, _Ladder]]:
         found = []
@@ -191,7 +197,7 @@ def _choice(
 ) -> Choice:
     usd = float(ladder.usd[row])
     return Choice(
-        key=ladder.keys[row],
+        key=ladder.offers[row],
         accelerator=site.accelerator.name,
         accelerators=int(layouts.accelerators[place]),
         usd=usd,
