@@ -8,7 +8,7 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from optimizer.cli import calibrate, catalog, envelope, estimate, mfu, plan, validate
+from optimizer.cli import calibrate, catalog, envelope, estimate, mfu, plan, replan, validate
 
 NAME = "clusterplan"
 
@@ -20,6 +20,7 @@ COMMANDS = (
     validate.register,
     calibrate.register,
     catalog.register,
+    replan.register,
 )
 """One ``register(app)`` per command file, in the order of ``--help``."""
 
