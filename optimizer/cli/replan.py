@@ -1,0 +1,109 @@
+"""``clusterplan replan``: which plans still stand tonight, which should change, what that saves, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from optimizer.cli.options import CatalogDirs, Json
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("replan")(replan)
+
+
+def replan(
+    history: Annotated[str, typer.Option("--history", metavar="URL", help="SQLite file, or a SQLAlchemy URL.")],
+    jobs: Annotated[Path | None, typer.Option("--jobs", metavar="FILE", help="Jobs file (docs/replanning.md).")] = None,
+    prices: Annotated[
+        list[str] | None,
+        typer.Option("--prices", metavar="SOURCE", help="File, https://… or cmd:…, with #key=value&…; repeatable."),
+    ] = None,
+    as_of: Annotated[str | None, typer.Option("--as-of", metavar="DATE", help="The night; alone: replay it.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and print, record nothing.")] = False,
+    min_saving: Annotated[float, typer.Option("--min-saving", metavar="USD", help="Least saving to act on.")] = 1000.0,
+    min_share: Annotated[float, typer.Option("--min-saving-share", metavar="SHARE", help="And as a share.")] = 0.05,
+    cool_down: Annotated[float, typer.Option("--cool-down", metavar="DAYS", help="Rest after a move.")] = 7.0,
+    jump: Annotated[float, typer.Option("--jump", metavar="FACTOR", help="Change that is held back.")] = 3.0,
+    wait: Annotated[float, typer.Option("--wait", metavar="SECONDS", help="How long to wait for another run.")] = 0.0,
+    cache: Annotated[Path, typer.Option("--cache", metavar="DIR", help="Evaluated layouts.")] = Path(
+        ".clusterplan-layouts"
+    ),
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write news to .txt, .json or .html.")
+    ] = None,
+    always: Annotated[bool, typer.Option("--always", help="Report also when nothing changed.")] = False,
+    catalog: CatalogDirs = None,
+    json: Json = False,
+) -> None:
+    """Re-plan every job with tonight's prices and say what should change.
+
+    Exit codes: 0 nothing to do, 10 action advised, 11 a job is infeasible, 3 input rejected, 2 usage.
+
+    [bold]Examples[/bold]
+
+      clusterplan replan --jobs jobs.yaml --prices gcp.csv --history history.db
+
+      clusterplan replan --history history.db --as-of 2026-07-02
+    """
+    import datetime
+    from importlib.metadata import version
+
+    from catalogs.errors import UsageError
+    from optimizer.cli.layers import open_catalog
+    from optimizer.replan.history import History, standing_plans
+    from optimizer.replan.integrity import Limits
+    from optimizer.replan.jobs import Rules, read_jobs
+    from optimizer.replan.layouts_cache import LayoutCache
+    from optimizer.replan.lock import exclusive
+    from optimizer.replan.night import changed, plan_night, read_books, replay
+    from optimizer.replan.report import print_night, write_report
+    from optimizer.replan.sources import Source
+
+    today = datetime.date.today()
+    try:
+        night_of = datetime.date.fromisoformat(as_of) if as_of else today
+    except ValueError:
+        raise UsageError(f"--as-of {as_of!r} is not a date; write YYYY-MM-DD") from None
+    if not (min_saving >= 0 and 0 <= min_share < 1 and cool_down >= 0 and jump > 1):
+        raise UsageError("--min-saving and --cool-down are at least 0, --min-saving-share below 1, --jump above 1")
+    opened = open_catalog(catalog)
+    recorded = History(history)
+    layouts = LayoutCache(cache)
+    try:
+        if not prices:
+            if as_of is None:
+                raise UsageError("--prices is missing (only --as-of replays a past night without it)")
+            dated = [one for one in recorded.numbers() if one[1] <= night_of.isoformat()]
+            if not dated:
+                raise UsageError(f"history has no night up to {night_of}")
+            old = recorded.night(dated[-1][0])
+            night = replay(old, recorded.last(before=old.id), opened, layouts)
+            print_night(night, changed(night, recorded.last(before=old.id)), as_json=json)
+            raise typer.Exit(night.exit_code)
+        if jobs is None:
+            raise UsageError("--jobs is missing")
+        rules = Rules(min_saving_usd=min_saving, min_saving_share=min_share, cool_down_days=cool_down)
+        wanted = read_jobs(jobs, opened, rules)
+        with exclusive(recorded.engine, wait):
+            last = recorded.last()
+            books, notes = read_books(
+                [Source.parse(one) for one in prices], last, opened, night_of, today, Limits(jump=jump)
+            )
+            plans = standing_plans(last)
+            night = plan_night(wanted, books, notes, plans, opened, layouts, rules, night_of, version("clusterplan"))
+            repeated = last is not None and last.inputs == night.inputs
+            if repeated and last is not None:
+                night = last
+            elif not dry_run:
+                recorded.record(night)
+            news = [] if repeated else changed(night, last)
+            if report is not None and (news or always):
+                write_report(report, night, news)
+        print_night(night, news, as_json=json, repeated=repeated)
+        raise typer.Exit(night.exit_code)
+    finally:
+        recorded.close()

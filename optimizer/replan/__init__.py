@@ -1,0 +1,1 @@
+"""Nightly re-planning: price sources, integrity, repricing, decisions, history, notification and backtests."""

@@ -1,0 +1,283 @@
+"""History: price books, nights and verdicts in a database (a SQLite file by default, any SQLAlchemy URL).
+
+A night is one transaction: it is there whole or not at all. The schema carries a version and is migrated forward.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from catalogs.errors import ClusterplanError, DataFileError
+from optimizer.replan.book import Book
+from optimizer.replan.decide import Standing, Verdict
+
+META = sa.MetaData()
+VERSION = sa.Table("clusterplan_schema", META, sa.Column("version", sa.Integer, nullable=False))
+BOOKS = sa.Table(
+    "books", META, sa.Column("digest", sa.String(64), primary_key=True), sa.Column("quotes", sa.Text, nullable=False)
+)
+NIGHTS = sa.Table(
+    "nights",
+    META,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("as_of", sa.String(10), nullable=False, index=True),
+    sa.Column("inputs", sa.String(64), nullable=False),
+    sa.Column("tool", sa.String(40), nullable=False),
+    sa.Column("exit_code", sa.Integer, nullable=False),
+    sa.Column("jobs", sa.Text, nullable=False),
+    sa.Column("rules", sa.Text, nullable=False),
+    sa.Column("notes", sa.Text, nullable=False),
+)
+SOURCES = sa.Table(
+    "night_sources",
+    META,
+    sa.Column("night", sa.ForeignKey("nights.id"), primary_key=True),
+    sa.Column("source", sa.String(1000), primary_key=True),
+    sa.Column("book", sa.ForeignKey("books.digest"), nullable=False),
+    sa.Column("held", sa.Text, nullable=False),
+    sa.Column("fresh", sa.Boolean, nullable=False),
+)
+VERDICTS = sa.Table(
+    "verdicts",
+    META,
+    sa.Column("night", sa.ForeignKey("nights.id"), primary_key=True),
+    sa.Column("job", sa.String(100), primary_key=True),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+)
+OUTBOX = sa.Table(
+    "outbox",
+    META,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("night", sa.ForeignKey("nights.id"), nullable=False),
+    sa.Column("channel", sa.String(1000), nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+)
+
+
+def _version_1(connection: sa.Connection) -> None:
+    META.create_all(connection, tables=[VERSION, BOOKS, NIGHTS, SOURCES, VERDICTS])
+    connection.execute(VERSION.insert().values(version=0))
+
+
+def _version_2(connection: sa.Connection) -> None:
+    META.create_all(connection, tables=[OUTBOX])
+
+
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_version_1, _version_2)
+"""What takes the schema from each version to the next."""
+
+
+@dataclass(frozen=True)
+class SourceBook:
+    """The last good book of a source.
+
+    Attributes:
+        source: as the user names it.
+        book: its quotes.
+        held: quarantined prices by key.
+        fresh: whether it was read this night, rather than kept from an earlier one.
+    """
+
+    source: str
+    book: Book
+    held: dict[str, float] = field(default_factory=dict)
+    fresh: bool = True
+
+
+@dataclass(frozen=True)
+class Night:
+    """One night, as recorded.
+
+    Attributes:
+        as_of: its date.
+        inputs: digest of everything it was decided from.
+        tool: version of clusterplan.
+        exit_code: of the run.
+        jobs: the jobs file's content.
+        rules: the rules of the run.
+        notes: what was noticed about the prices.
+        sources: the books.
+        verdicts: one per job.
+        id: its number in the history.
+    """
+
+    as_of: datetime.date
+    inputs: str
+    tool: str
+    exit_code: int
+    jobs: list[dict[str, Any]]
+    rules: dict[str, Any]
+    notes: tuple[str, ...]
+    sources: tuple[SourceBook, ...]
+    verdicts: tuple[Verdict, ...]
+    id: int = 0
+
+
+class History:
+    """The recorded nights.
+
+    Raises:
+        DataFileError: the database cannot be opened, or was written by a newer clusterplan.
+        ClusterplanError: it cannot be written (disk full, read-only); nothing is recorded then.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url if "://" in url else f"sqlite:///{url}"
+        with self._said(DataFileError, "opened"):
+            self.engine = sa.create_engine(self.url)
+            with self.engine.begin() as connection:
+                self._migrate(connection)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _said(self, error: type[ClusterplanError], what: str) -> Iterator[None]:
+        try:
+            yield
+        except (SQLAlchemyError, ImportError) as problem:
+            cause = getattr(problem, "orig", None) or problem
+            where = sa.engine.make_url(self.url).render_as_string(hide_password=True) if "://" in self.url else self.url
+            said = str(cause).splitlines()[0]
+            raise error(f"history {where}: cannot be {what} ({said}); what was recorded before stands") from None
+
+    def _migrate(self, connection: sa.Connection) -> None:
+        exists = sa.inspect(connection).has_table(VERSION.name)
+        version = int(connection.execute(sa.select(VERSION.c.version)).scalar_one()) if exists else 0
+        if version > len(MIGRATIONS):
+            raise DataFileError(f"history: schema version {version} is newer than this clusterplan; upgrade it")
+        for migrate in MIGRATIONS[version:]:
+            migrate(connection)
+        if version < len(MIGRATIONS):
+            connection.execute(VERSION.update().values(version=len(MIGRATIONS)))
+
+    def record(self, night: Night, messages: dict[str, str] | None = None) -> int:
+        """Record a night and its messages to send, in one transaction; returns its number."""
+        with self._said(ClusterplanError, "written"), self.engine.begin() as connection:
+            number = connection.execute(
+                NIGHTS.insert().values(
+                    as_of=night.as_of.isoformat(),
+                    inputs=night.inputs,
+                    tool=night.tool,
+                    exit_code=night.exit_code,
+                    jobs=json.dumps(night.jobs),
+                    rules=json.dumps(night.rules),
+                    notes=json.dumps(night.notes),
+                )
+            ).inserted_primary_key[0]  # type: ignore[index]
+            for one in night.sources:
+                known = connection.execute(sa.select(BOOKS.c.digest).where(BOOKS.c.digest == one.book.digest)).first()
+                if known is None:
+                    rows = json.dumps(one.book.to_rows())
+                    connection.execute(BOOKS.insert().values(digest=one.book.digest, quotes=rows))
+                connection.execute(
+                    SOURCES.insert().values(
+                        night=number,
+                        source=one.source,
+                        book=one.book.digest,
+                        held=json.dumps(one.held),
+                        fresh=one.fresh,
+                    )
+                )
+            for verdict in night.verdicts:
+                body = json.dumps(verdict.to_json())
+                connection.execute(
+                    VERDICTS.insert().values(night=number, job=verdict.job, kind=verdict.kind, body=body)
+                )
+            for channel, body in (messages or {}).items():
+                connection.execute(OUTBOX.insert().values(night=number, channel=channel, body=body, error=""))
+        return int(number)
+
+    def numbers(self) -> list[tuple[int, str, str, int]]:
+        """Number, date, inputs digest and exit code of every night, oldest first."""
+        with self._said(DataFileError, "read"), self.engine.connect() as connection:
+            columns = (NIGHTS.c.id, NIGHTS.c.as_of, NIGHTS.c.inputs, NIGHTS.c.exit_code)
+            rows = connection.execute(sa.select(*columns).order_by(NIGHTS.c.id))
+            return [(int(row[0]), str(row[1]), str(row[2]), int(row[3])) for row in rows]
+
+    def night(self, number: int) -> Night:
+        """One night.
+
+        Raises:
+            DataFileError: there is no such night.
+        """
+        with self._said(DataFileError, "read"), self.engine.connect() as connection:
+            row = connection.execute(sa.select(NIGHTS).where(NIGHTS.c.id == number)).mappings().first()
+            if row is None:
+                raise DataFileError(f"history has no night {number}")
+            sources = connection.execute(
+                sa.select(SOURCES, BOOKS.c.quotes)
+                .join(BOOKS, BOOKS.c.digest == SOURCES.c.book)
+                .where(SOURCES.c.night == number)
+                .order_by(SOURCES.c.source)
+            ).mappings()
+            books = tuple(
+                SourceBook(
+                    one["source"], Book.from_rows(json.loads(one["quotes"])), json.loads(one["held"]), one["fresh"]
+                )
+                for one in sources
+            )
+            bodies = connection.execute(
+                sa.select(VERDICTS.c.body).where(VERDICTS.c.night == number).order_by(VERDICTS.c.job)
+            ).scalars()
+            verdicts = tuple(Verdict.from_json(json.loads(body)) for body in bodies)
+        return Night(
+            as_of=datetime.date.fromisoformat(row["as_of"]),
+            inputs=row["inputs"],
+            tool=row["tool"],
+            exit_code=row["exit_code"],
+            jobs=json.loads(row["jobs"]),
+            rules=json.loads(row["rules"]),
+            notes=tuple(json.loads(row["notes"])),
+            sources=books,
+            verdicts=verdicts,
+            id=number,
+        )
+
+    def last(self, before: int | None = None) -> Night | None:
+        """The latest night (before a given one)."""
+        numbers = [one[0] for one in self.numbers() if before is None or one[0] < before]
+        return self.night(numbers[-1]) if numbers else None
+
+    def waiting(self) -> list[tuple[int, str, str]]:
+        """Messages still to send: number, channel, body."""
+        with self._said(DataFileError, "read"), self.engine.connect() as connection:
+            rows = connection.execute(sa.select(OUTBOX.c.id, OUTBOX.c.channel, OUTBOX.c.body).order_by(OUTBOX.c.id))
+            return [(int(row[0]), str(row[1]), str(row[2])) for row in rows]
+
+    def sent(self, number: int, error: str = "") -> None:
+        """Take a message off the list, or note why it could not be sent."""
+        with self._said(ClusterplanError, "written"), self.engine.begin() as connection:
+            if error:
+                connection.execute(OUTBOX.update().where(OUTBOX.c.id == number).values(error=error))
+            else:
+                connection.execute(OUTBOX.delete().where(OUTBOX.c.id == number))
+
+    def forget(self, keep: int) -> int:
+        """Delete all but the latest ``keep`` nights, and books that no night uses; returns how many nights."""
+        old = [one[0] for one in self.numbers()][:-keep]
+        with self._said(ClusterplanError, "written"), self.engine.begin() as connection:
+            for table in (OUTBOX, VERDICTS, SOURCES):
+                connection.execute(table.delete().where(table.c.night.in_(old)))
+            connection.execute(NIGHTS.delete().where(NIGHTS.c.id.in_(old)))
+            connection.execute(BOOKS.delete().where(BOOKS.c.digest.not_in(sa.select(SOURCES.c.book))))
+        return len(old)
+
+
+def standing_plans(night: Night | None) -> dict[str, Standing]:
+    """The plan of every job after a night."""
+    if night is None:
+        return {}
+    plans = {one.job: one.target or one.standing for one in night.verdicts}
+    return {job: plan for job, plan in plans.items() if plan is not None}

@@ -1,0 +1,148 @@
+"""Verdicts: what is left decides, moves cost, and the stated price is where the verdict changes."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalogs.errors import DataFileError
+from optimizer.replan.book import Book, Quote
+from optimizer.replan.decide import Standing, Verdict, decide, standing_of
+from optimizer.replan.jobs import PlannedJob, Rules, jobs_of, read_jobs
+from optimizer.replan.layouts_cache import LayoutCache
+from optimizer.replan.reprice import Market
+from tests.replan.test_reprice import CATALOG, quote
+
+NIGHT = datetime.date(2026, 10, 1)
+CACHE = LayoutCache()
+OLD, NEW = quote("a100-sxm-80g", 2.0), quote("a100-sxm-80g", 1.0, region="r2")
+RUNNING: dict[str, Any] = {
+    "provider": "Acme", "region": "r1", "instance": "box", "accelerator": "a100-sxm-80g",
+    "accelerators": 32, "since": "2026-09-01", "tokens_done": "100B",
+}  # fmt: skip
+
+
+def job(**changes: Any) -> PlannedJob:
+    fields = {
+        "name": "one", "model": "llama-3.2-1b", "tokens": "500B", "hardware": ["a100-sxm-80g"], "global_batch": 256,
+        "max_accelerators": 64, "deadline": "2027-10-01", "offers": ["all"],
+    } | changes  # fmt: skip
+    return jobs_of([fields], CATALOG, Rules(min_saving_usd=100.0), "jobs.yaml").jobs[0]
+
+
+def verdict(one: PlannedJob, *quotes: Quote, recorded: Standing | None = None) -> Verdict:
+    market = Market(Book.of(quotes), CATALOG, CACHE)
+    return decide(one, standing_of(one, recorded, market), market, NIGHT)
+
+
+def test_a_job_without_a_plan_gets_its_first() -> None:
+    found = verdict(job(), OLD, NEW)
+    assert found.kind == "start"
+    assert found.target is not None
+    assert found.target.key == NEW.key
+
+
+def test_a_large_saving_switches_and_a_small_one_does_not() -> None:
+    running = job(current=RUNNING)
+    assert verdict(running, OLD, NEW).kind == "switch"
+    assert verdict(running, OLD, replace(NEW, price=1.95)).kind == "keep"
+
+
+def test_the_verdict_changes_exactly_at_the_stated_price() -> None:
+    running = job(current=RUNNING)
+    first = verdict(running, OLD, NEW)
+    assert first.flips_key == NEW.key
+    assert first.flips_at is not None
+    below = verdict(running, OLD, replace(NEW, price=first.flips_at * (1 - 1e-6)))
+    above = verdict(running, OLD, replace(NEW, price=first.flips_at * (1 + 1e-6)))
+    assert (below.kind, above.kind) == ("switch", "keep")
+    assert above.flips_at == pytest.approx(first.flips_at)
+
+
+def test_the_figures_of_a_verdict_add_up() -> None:
+    found = verdict(job(current=RUNNING), OLD, NEW)
+    assert found.keep_usd is not None
+    assert found.change_usd is not None
+    assert found.move_usd is not None
+    assert found.saving_usd == pytest.approx(found.keep_usd - found.change_usd)
+    assert 90.0 < found.move_usd < found.change_usd  # 1 TB at 0.09 USD/GB, and the hours lost
+
+
+def test_what_is_spent_and_done_no_longer_counts() -> None:
+    early = verdict(job(current=RUNNING), OLD, NEW)
+    late = verdict(job(current=RUNNING | {"tokens_done": "499.9B", "spent_usd": 1e6}), OLD, NEW)
+    assert (early.kind, late.kind) == ("switch", "keep")
+
+
+def test_a_cool_down_holds_a_switch_back() -> None:
+    found = verdict(job(current=RUNNING | {"since": "2026-09-28"}), OLD, NEW)
+    assert found.kind == "keep"
+    assert "4 to go" in found.reason
+
+
+def test_a_committed_term_is_paid_whether_the_job_leaves_or_not() -> None:
+    reserved = replace(OLD, tenure="reserved_1y")
+    current = RUNNING | {"tenure": "reserved_1y", "usd_per_accelerator_hour": 2.0}
+    assert verdict(job(current=current), reserved, replace(NEW, price=0.2)).kind == "keep"
+
+
+def test_measured_throughput_that_misses_the_deadline_warns() -> None:
+    slow = job(current=RUNNING | {"tokens_per_s": 1e4})
+    found = verdict(slow, OLD)
+    assert found.kind == "warn"
+    assert found.target is not None
+    assert "after the deadline" in found.reason
+
+
+def test_nothing_in_time_is_infeasible() -> None:
+    assert verdict(job(deadline="2026-10-02"), OLD).kind == "infeasible"
+    assert verdict(job(deadline="2026-10-02", current=RUNNING), OLD).kind == "infeasible"
+    assert verdict(job(deadline="2026-01-01"), OLD).kind == "infeasible"
+    assert verdict(job(budget_usd=1.0), OLD).kind == "infeasible"
+
+
+def test_another_size_at_the_same_offer_is_a_resize() -> None:
+    cramped = job(current=RUNNING | {"accelerators": 24, "tokens_per_s": 1e3}, deadline=None)
+    assert verdict(cramped, OLD).kind == "resize"
+
+
+def test_an_offer_that_vanished_keeps_its_last_price() -> None:
+    recorded = Standing(OLD.key, "a100-sxm-80g", 32, 2.0, "2026-09-01")
+    found = verdict(job(), NEW, recorded=recorded)
+    assert found.kind == "switch"
+    assert found.standing is not None
+    assert found.standing.usd == 2.0
+
+
+def test_the_same_market_twice_keeps_what_was_advised() -> None:
+    first = verdict(job(), OLD, NEW)
+    assert verdict(job(), OLD, NEW, recorded=first.target).kind == "keep"
+
+
+def test_verdicts_survive_storage() -> None:
+    found = verdict(job(current=RUNNING), OLD, NEW)
+    assert Verdict.from_json(found.to_json()) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "list of jobs"),
+        ("- name: a\n", "job 'a': field model"),
+        ("- {name: a, model: llama-3-8b, tokens: many}\n", "job 'a': tokens"),
+        ("- {name: a, model: nobody, tokens: 1T}\n", "job 'a'.*nobody"),
+        ("- {name: a, model: llama-3-8b, tokens: 1T, deadlin: 2026-01-01}\n", "deadlin"),
+        ("- {name: a, model: llama-3-8b, tokens: 1T, hardware: [h10]}\n", "h10"),
+        ("- {name: a, model: llama-3-8b, tokens: 1T}\n- {name: a, model: llama-3-8b, tokens: 1T}\n", "twice"),
+        ("- {name: a, model: llama-3-8b, tokens: 1T, offers: [some-offer]}\n", "ways of paying"),
+    ],
+)
+def test_a_broken_jobs_file_names_job_and_field(text: str, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "jobs.yaml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(DataFileError, match=rf"jobs\.yaml.*{reason}"):
+        read_jobs(path, CATALOG)
