@@ -79,6 +79,9 @@ def _stated(table: RunTable) -> tuple[Recipe, Shard, Replicas]:
             changed["gradient_bytes"][i] = 6.0 if fp32_gradients else 2.0
         elif changed["master_bytes"][i] > 0 and run.grad_dtype:
             changed["gradient_bytes"][i] = 4.0 if fp32_gradients else 2.0
+        if "fp8_param_gather" in run.features and changed["cast_bytes"][i] > 0:
+            # The weights are kept in low precision alone, in both orientations.
+            changed["parameter_bytes"][i] = changed["cast_bytes"][i] = changed["operand_bytes"][i]
         if "reuse_fp32_param" in run.features:
             changed["master_bytes"][i] = 2.0  # the low half of the fp32 value; the weight is the high one
         if "swap_optimizer" in run.features or "optimizer" in run.offload:
