@@ -49,11 +49,6 @@ COMMANDS = (
     calibrate.register,
     catalog.register,
 )
-    envelope.register,
-    validate.register,
-    calibrate.register,
-    catalog.register,
-)
 """One ``register(app)`` per command file, in the order of ``--help``."""
 
 
