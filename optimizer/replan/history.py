@@ -135,6 +135,8 @@ class History:
         self.url = url if "://" in url else f"sqlite:///{url}"
         with self._said(DataFileError, "opened"):
             self.engine = sa.create_engine(self.url)
+            if self.engine.dialect.name == "sqlite":
+                _transactional_schema(self.engine)
             with self.engine.begin() as connection:
                 self._migrate(connection)
 
@@ -273,6 +275,18 @@ class History:
             connection.execute(NIGHTS.delete().where(NIGHTS.c.id.in_(old)))
             connection.execute(BOOKS.delete().where(BOOKS.c.digest.not_in(sa.select(SOURCES.c.book))))
         return len(old)
+
+
+def _transactional_schema(engine: sa.Engine) -> None:
+    """Begin transactions ourselves: Python's driver would commit every CREATE TABLE on its own."""
+
+    @sa.event.listens_for(engine, "connect")
+    def no_driver_transactions(connection: Any, _: object) -> None:
+        connection.isolation_level = None
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
 
 
 def standing_plans(night: Night | None) -> dict[str, Standing]:
