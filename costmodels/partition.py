@@ -39,18 +39,24 @@ def can_partition(a: Architecture, pipe: Pipe, uneven: Column) -> Column:
 
 def stage_layers(a: Architecture, pipe: Pipe, stage: Column) -> tuple[Column, Column]:
     """Dense and MoE layers of a stage."""
-    chunk = chunk_layers(a, pipe)
-    first_short = np.floor(missing_layers(a, pipe) / 2)
-    layers: Column = np.zeros(())
+    dense: Column = np.zeros(())
     moe: Column = np.zeros(())
     for turn in range(int(np.max(pipe.vpp, initial=1))):
-        index = turn * pipe.pp + stage
-        start = np.clip(index * chunk - first_short, 0.0, a.layers)
-        end = np.clip((index + 1) * chunk - first_short, 0.0, a.layers)
+        here = layers_of_chunk(a, pipe, turn * pipe.pp + stage)
         present = turn < pipe.vpp
-        layers = layers + np.where(present, end - start, 0.0)
-        moe = moe + np.where(present, _moe_layers_before(a, end) - _moe_layers_before(a, start), 0.0)
-    return layers - moe, moe
+        dense = dense + np.where(present, here[0], 0.0)
+        moe = moe + np.where(present, here[1], 0.0)
+    return dense, moe
+
+
+def layers_of_chunk(a: Architecture, pipe: Pipe, index: Column) -> tuple[Column, Column]:
+    """Dense and MoE layers of one chunk; chunk j stands on stage j mod pp."""
+    chunk = chunk_layers(a, pipe)
+    first_short = np.floor(missing_layers(a, pipe) / 2)
+    start = np.clip(index * chunk - first_short, 0.0, a.layers)
+    end = np.clip((index + 1) * chunk - first_short, 0.0, a.layers)
+    moe = _moe_layers_before(a, end) - _moe_layers_before(a, start)
+    return end - start - moe, moe
 
 
 def _moe_layers_before(a: Architecture, layer: Column) -> Column:

@@ -66,7 +66,8 @@ class StepGraph:
 
     Attributes:
         stages, chunks, micro_batches: its shape.
-        splits: whether weight gradients are tasks of their own.
+        splits: whether weight gradients are tasks of their own, at least some.
+        parts: into how many chunks the activations of one micro-batch on a stage are cut.
         orders: the tasks of every stage, in order.
         graph: tasks and what they wait for; an edge's ``message`` is 1 if it crosses stages.
     """
@@ -74,14 +75,18 @@ class StepGraph:
     def __init__(self, stages: int, chunks: int, micro_batches: int, *, zero_bubble: bool = False) -> None:
         if min(stages, chunks, micro_batches) < 1:
             raise UsageError("a pipeline has at least one stage, chunk and micro-batch")
-        if chunks > 1 and (zero_bubble or micro_batches % stages):
-            raise UsageError("interleaved schedules need micro-batches in multiples of the stages, and are not ZB-H1")
+        self.parts = chunks
+        self._check(stages, chunks, micro_batches, zero_bubble)
         self.stages, self.chunks, self.micro_batches, self.splits = stages, chunks, micro_batches, zero_bubble
         self.orders = [list(self._order(stage)) for stage in range(stages)]
         self.graph = self._build()
         self.tasks: list[Task] = []
         self._levels: list[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]] = []
         self._index()
+
+    def _check(self, stages: int, chunks: int, micro_batches: int, zero_bubble: bool) -> None:
+        if chunks > 1 and (zero_bubble or micro_batches % stages):
+            raise UsageError("interleaved schedules need micro-batches in multiples of the stages, and are not ZB-H1")
 
     def _order(self, stage: int) -> Iterator[Task]:
         if self.chunks > 1:
@@ -134,9 +139,14 @@ class StepGraph:
             graph.add_nodes_from(order)
             graph.add_edges_from(pairwise(order), message=0.0)
             for task in order:
-                if (sender := self._sender(task)) is not None:
+                for sender in self._senders(task):
                     graph.add_edge(sender, task, message=float(sender.stage != task.stage))
         return graph
+
+    def _senders(self, task: Task) -> list[Task]:
+        """The passes elsewhere, and the earlier ones here, that a task waits for."""
+        sender = self._sender(task)
+        return [] if sender is None else [sender]
 
     def _sender(self, task: Task) -> Task | None:
         """The pass whose result a task needs from elsewhere."""
@@ -168,14 +178,24 @@ class StepGraph:
                 place[task] = len(self.tasks)
                 self.tasks.append(task)
             self._levels.append((np.arange(first, len(self.tasks)), waits, messages))
-        self._kind = np.array([KINDS.index(task.kind) for task in self.tasks])
+        # A backward pass whose weight gradient is no task of its own does both.
+        self._kind = np.array(
+            [
+                len(KINDS) if task.kind == "backward" and not self._is_split(task) else KINDS.index(task.kind)
+                for task in self.tasks
+            ]
+        )
         self._stage = np.array([task.stage for task in self.tasks])
         self._chunk = np.array([task.chunk for task in self.tasks])
 
+    def _is_split(self, task: Task) -> bool:
+        """Whether the weight gradient of a pass is a task of its own."""
+        return task._replace(kind="weight") in self.graph
+
     def seconds(self, passes: Passes) -> Column:
         """Seconds of every task, in the order of :attr:`tasks` on the last axis."""
-        whole = passes.backward if self.splits else passes.backward + passes.weight
-        of_kind = np.stack(np.broadcast_arrays(passes.forward, whole, passes.weight))
+        together = passes.backward + passes.weight
+        of_kind = np.stack(np.broadcast_arrays(passes.forward, passes.backward, passes.weight, together))
         seconds: Column = np.moveaxis(of_kind[self._kind, ..., self._stage, self._chunk], 0, -1)
         return seconds
 
@@ -221,8 +241,8 @@ class StepGraph:
         rows = []
         for task in self.orders[stage]:
             held += task.kind == "forward"
-            rows.append((task, held / self.chunks))
-            held -= task.kind == until
+            rows.append((task, held / self.parts))
+            held -= task.kind == (until if self._is_split(task) else "backward")
         return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -63,6 +64,10 @@ def estimate(
     optimizer: Optimizer = "adamw",
     goodput: Goodput = None,
     offers: Offers = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option("--trace", metavar="FILE", help="Write a Chrome trace of one step (chrome://tracing, Perfetto)."),
+    ] = None,
     catalog: CatalogDirs = None,
     json: Json = False,
 ) -> None:
@@ -114,6 +119,10 @@ def estimate(
         sequence_parallel=sequence_parallel,
     )
     found = estimate_layout(job, layout, opened)
+    if trace is not None:
+        from optimizer.trace import write_trace
+
+        write_trace(trace, job, found.configuration, opened)
     if json:
         emit_json(found.to_json())
         return

@@ -14,6 +14,7 @@ from catalogs.errors import UsageError
 from costmodels.columns import Column
 from costmodels.layout import Pipe
 from costmodels.schedule import bubble_seconds, in_flight
+from optimizer.dual_pipe import DOWN, UP, DualPipe
 from optimizer.pipeline_graph import Passes, StepGraph, Task, step_graph
 
 SECONDS = st.floats(0.1, 10.0)
@@ -181,3 +182,50 @@ def test_many_candidates_at_once_are_the_same_as_one_by_one() -> None:
 def test_impossible_schedules_are_refused(shape: tuple[int, int, int, bool]) -> None:
     with pytest.raises(UsageError):
         StepGraph(*shape[:3], zero_bubble=shape[3])
+
+
+@given(p=st.integers(1, 5), more=st.integers(0, 6), f=SECONDS, share=st.floats(0.05, 1.0))
+@settings(deadline=None, max_examples=40)
+def test_dual_pipe_has_the_published_bubble(p: int, more: int, f: float, share: float) -> None:
+    """DeepSeek-V3, table 2: (PP/2 - 1)(F&B + B - 3W), B with its weight gradient; input gradients as long as F."""
+    p, w = 2 * p, share * f
+    m = 2 * p + 2 * more
+    whole = f + w
+    bubble = (p / 2 - 1) * (f + whole + whole - 3 * w)
+    assert float(DualPipe(p, m).makespan(dual(p, f, f, w))) == pytest.approx(m * (f + whole) + bubble, rel=1e-12)
+
+
+@pytest.mark.parametrize(("p", "m"), [(2, 4), (4, 8), (4, 14), (8, 16)])
+def test_dual_pipe_holds_one_micro_batch_more_than_it_has_ranks(p: int, m: int) -> None:
+    """DeepSeek-V3, table 2: activations of PP + 1 micro-batches, on every rank."""
+    assert DualPipe(p, m).peak_in_flight() == [p + 1] * p
+
+
+def test_dual_pipe_runs_half_of_the_micro_batches_each_way() -> None:
+    graph = DualPipe(4, 10)
+    assert nx.is_directed_acyclic_graph(graph.graph)
+    for order in graph.orders:
+        for way in (UP, DOWN):
+            assert [t.micro_batch for t in order if t.kind == "forward" and t.chunk == way] == [*range(5)]
+            assert [t.micro_batch for t in order if t.kind == "backward" and t.chunk == way] == [*range(5)]
+        weights = [t for t in order if t.kind == "weight"]
+        assert weights
+        assert all(order.index(t._replace(kind="backward")) < order.index(t) for t in weights)
+    end = dict(zip(graph.tasks, graph.ends(dual(4, 1.0, 1.0, 0.5)).tolist(), strict=True))
+    for i in range(5):
+        up = [end["forward", rank, UP, i] for rank in range(4)]
+        down = [end["forward", rank, DOWN, i] for rank in range(4)]
+        assert up == sorted(up)
+        assert down == sorted(down, reverse=True)
+        assert end["backward", 3, UP, i] > up[3]
+        assert end["backward", 0, DOWN, i] > down[0]
+
+
+def dual(p: int, f: float, b: float, w: float) -> Passes:
+    return Passes(*(np.full((p, 2), x) for x in (f, b, w)), message=np.asarray(0.0))
+
+
+@pytest.mark.parametrize("shape", [(3, 12), (4, 6), (4, 9)])
+def test_impossible_dual_pipes_are_refused(shape: tuple[int, int]) -> None:
+    with pytest.raises(UsageError):
+        DualPipe(*shape)
