@@ -1,6 +1,12 @@
-"""What all tests share: hypothesis never fails an example for being slow on a busy machine."""
+"""What all tests share: hypothesis tries the same examples every time, and none fails for being slow.
+
+A change is then judged by what it changed. ``HYPOTHESIS_PROFILE=explore`` draws new examples instead.
+"""
+
+import os
 
 from hypothesis import settings
 
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
