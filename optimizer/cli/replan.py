@@ -16,7 +16,10 @@ def register(app: typer.Typer) -> None:
 
 
 def replan(
-    history: Annotated[str, typer.Option("--history", metavar="URL", help="SQLite file, or a SQLAlchemy URL.")],
+    history: Annotated[
+        str,
+        typer.Option("--history", metavar="URL", envvar="CLUSTERPLAN_HISTORY", help="SQLite file, or postgresql://…"),
+    ],
     jobs: Annotated[Path | None, typer.Option("--jobs", metavar="FILE", help="Jobs file (docs/replanning.md).")] = None,
     prices: Annotated[
         list[str] | None,
@@ -99,7 +102,7 @@ def replan(
             if repeated and last is not None:
                 night = last
             elif not dry_run:
-                recorded.record(night)
+                recorded.record(night, after=last.id if last else 0)
             news = [] if repeated else changed(night, last)
             if report is not None and (news or always):
                 write_report(report, night, news)

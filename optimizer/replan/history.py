@@ -1,4 +1,4 @@
-"""History: price books, nights and verdicts in a database (a SQLite file by default, any SQLAlchemy URL).
+"""History: price books, nights and verdicts in a database (a SQLite file by default, PostgreSQL by URL).
 
 A night is one transaction: it is there whole or not at all. The schema carries a version and is migrated forward.
 """
@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from catalogs.errors import ClusterplanError, DataFileError
 from optimizer.replan.book import Book
+from optimizer.replan.database import database_url, open_engine, reading, writing
 from optimizer.replan.decide import Standing, Verdict
 
 META = sa.MetaData()
@@ -132,13 +133,10 @@ class History:
     """
 
     def __init__(self, url: str) -> None:
-        self.url = url if "://" in url else f"sqlite:///{url}"
+        self.url = database_url(url)
         with self._said(DataFileError, "opened"):
-            self.engine = sa.create_engine(self.url)
-            if self.engine.dialect.name == "sqlite":
-                _transactional_schema(self.engine)
-            with self.engine.begin() as connection:
-                self._migrate(connection)
+            self.engine = open_engine(self.url)
+            self._migrate()
 
     def close(self) -> None:
         """Close every connection."""
@@ -148,25 +146,39 @@ class History:
     def _said(self, error: type[ClusterplanError], what: str) -> Iterator[None]:
         try:
             yield
-        except (SQLAlchemyError, ImportError) as problem:
-            cause = getattr(problem, "orig", None) or problem
-            where = sa.engine.make_url(self.url).render_as_string(hide_password=True) if "://" in self.url else self.url
-            said = str(cause).splitlines()[0]
+        except ImportError:
+            raise error("history in PostgreSQL needs its driver: pip install 'clusterplan[postgresql]'") from None
+        except (SQLAlchemyError, UnicodeError) as problem:
+            said = str(getattr(problem, "orig", None) or problem).splitlines()[0]
+            where = self.url.render_as_string(hide_password=True)
             raise error(f"history {where}: cannot be {what} ({said}); what was recorded before stands") from None
 
-    def _migrate(self, connection: sa.Connection) -> None:
-        exists = sa.inspect(connection).has_table(VERSION.name)
-        version = int(connection.execute(sa.select(VERSION.c.version)).scalar_one()) if exists else 0
-        if version > len(MIGRATIONS):
-            raise DataFileError(f"history: schema version {version} is newer than this clusterplan; upgrade it")
-        for migrate in MIGRATIONS[version:]:
-            migrate(connection)
-        if version < len(MIGRATIONS):
+    def _migrate(self) -> None:
+        """Take the schema forward; a history that is as it should be is not written to."""
+        with reading(self.engine) as connection:
+            if _version(connection) == len(MIGRATIONS):
+                return
+        with writing(self.engine) as connection:
+            version = _version(connection)
+            for migrate in MIGRATIONS[version:]:
+                migrate(connection)
             connection.execute(VERSION.update().values(version=len(MIGRATIONS)))
 
-    def record(self, night: Night, messages: dict[str, str] | None = None) -> int:
-        """Record a night and its messages to send, in one transaction; returns its number."""
-        with self._said(ClusterplanError, "written"), self.engine.begin() as connection:
+    def record(self, night: Night, messages: dict[str, str] | None = None, *, after: int | None = None) -> int:
+        """Record a night and its messages to send, in one transaction; returns its number.
+
+        Args:
+            night: the night.
+            messages: what is to be sent, by channel.
+            after: number of the last night that this one was decided from (0: there was none).
+
+        Raises:
+            ClusterplanError: it cannot be written, or another night was recorded since; nothing is recorded then.
+        """
+        with self._said(ClusterplanError, "written"), writing(self.engine) as connection:
+            latest = connection.execute(sa.select(sa.func.max(NIGHTS.c.id))).scalar() or 0
+            if after is not None and latest != after:
+                raise ClusterplanError("another run recorded a night meanwhile; nothing was recorded, run again")
             number = connection.execute(
                 NIGHTS.insert().values(
                     as_of=night.as_of.isoformat(),
@@ -203,7 +215,7 @@ class History:
 
     def numbers(self) -> list[tuple[int, str, str, int]]:
         """Number, date, inputs digest and exit code of every night, oldest first."""
-        with self._said(DataFileError, "read"), self.engine.connect() as connection:
+        with self._said(DataFileError, "read"), reading(self.engine) as connection:
             columns = (NIGHTS.c.id, NIGHTS.c.as_of, NIGHTS.c.inputs, NIGHTS.c.exit_code)
             rows = connection.execute(sa.select(*columns).order_by(NIGHTS.c.id))
             return [(int(row[0]), str(row[1]), str(row[2]), int(row[3])) for row in rows]
@@ -214,7 +226,7 @@ class History:
         Raises:
             DataFileError: there is no such night.
         """
-        with self._said(DataFileError, "read"), self.engine.connect() as connection:
+        with self._said(DataFileError, "read"), reading(self.engine) as connection:
             row = connection.execute(sa.select(NIGHTS).where(NIGHTS.c.id == number)).mappings().first()
             if row is None:
                 raise DataFileError(f"history has no night {number}")
@@ -254,13 +266,13 @@ class History:
 
     def waiting(self) -> list[tuple[int, str, str]]:
         """Messages still to send: number, channel, body."""
-        with self._said(DataFileError, "read"), self.engine.connect() as connection:
+        with self._said(DataFileError, "read"), reading(self.engine) as connection:
             rows = connection.execute(sa.select(OUTBOX.c.id, OUTBOX.c.channel, OUTBOX.c.body).order_by(OUTBOX.c.id))
             return [(int(row[0]), str(row[1]), str(row[2])) for row in rows]
 
     def sent(self, number: int, error: str = "") -> None:
         """Take a message off the list, or note why it could not be sent."""
-        with self._said(ClusterplanError, "written"), self.engine.begin() as connection:
+        with self._said(ClusterplanError, "written"), writing(self.engine) as connection:
             if error:
                 connection.execute(OUTBOX.update().where(OUTBOX.c.id == number).values(error=error))
             else:
@@ -269,7 +281,7 @@ class History:
     def forget(self, keep: int) -> int:
         """Delete all but the latest ``keep`` nights, and books that no night uses; returns how many nights."""
         old = [one[0] for one in self.numbers()][:-keep]
-        with self._said(ClusterplanError, "written"), self.engine.begin() as connection:
+        with self._said(ClusterplanError, "written"), writing(self.engine) as connection:
             for table in (OUTBOX, VERDICTS, SOURCES):
                 connection.execute(table.delete().where(table.c.night.in_(old)))
             connection.execute(NIGHTS.delete().where(NIGHTS.c.id.in_(old)))
@@ -277,16 +289,17 @@ class History:
         return len(old)
 
 
-def _transactional_schema(engine: sa.Engine) -> None:
-    """Begin transactions ourselves: Python's driver would commit every CREATE TABLE on its own."""
+def _version(connection: sa.Connection) -> int:
+    """Version of the schema, 0 where there is none.
 
-    @sa.event.listens_for(engine, "connect")
-    def no_driver_transactions(connection: Any, _: object) -> None:
-        connection.isolation_level = None
-
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
+    Raises:
+        DataFileError: it is from the future.
+    """
+    exists = sa.inspect(connection).has_table(VERSION.name)
+    version = int(connection.execute(sa.select(VERSION.c.version)).scalar_one()) if exists else 0
+    if version > len(MIGRATIONS):
+        raise DataFileError(f"history: schema version {version} is newer than this clusterplan; upgrade it")
+    return version
 
 
 def standing_plans(night: Night | None) -> dict[str, Standing]:

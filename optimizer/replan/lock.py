@@ -6,11 +6,12 @@ import fcntl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 
 from catalogs.errors import ClusterplanError
+from optimizer.replan.database import database_file
 
 ADVISORY_KEY = 0x636C7573
 POLL_S = 0.05
@@ -24,7 +25,8 @@ def exclusive(engine: sa.Engine, wait_s: float = 0.0) -> Iterator[None]:
         ClusterplanError: another run holds it, and still does after ``wait_s``.
     """
     if engine.dialect.name == "sqlite":
-        path = Path(f"{engine.url.database}.lock")
+        path = database_file(engine.url)
+        path = path.with_name(f"{path.name}.lock")
         try:
             file = path.open("a")
         except OSError as error:
@@ -33,12 +35,23 @@ def exclusive(engine: sa.Engine, wait_s: float = 0.0) -> Iterator[None]:
             _wait(lambda: _flock(file.fileno()), wait_s)
             yield
         return
-    with engine.connect() as connection:
-        _wait(lambda: bool(connection.execute(sa.select(sa.func.pg_try_advisory_lock(ADVISORY_KEY))).scalar()), wait_s)
-        try:
-            yield
-        finally:
-            connection.execute(sa.select(sa.func.pg_advisory_unlock(ADVISORY_KEY)))
+    connection = _locked_session(engine, wait_s)
+    try:
+        yield
+    finally:
+        connection.close()
+
+
+def _locked_session(engine: sa.Engine, wait_s: float) -> sa.Connection:
+    """A connection that holds the lock as long as it lives."""
+    try:
+        connection = engine.execution_options(isolation_level="AUTOCOMMIT").connect()
+        lock = sa.select(sa.func.pg_try_advisory_lock(ADVISORY_KEY))
+        _wait(lambda: bool(connection.execute(lock).scalar()), wait_s)
+    except SQLAlchemyError as error:
+        said = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise ClusterplanError(f"the history cannot be locked ({said})") from None
+    return connection
 
 
 def _flock(descriptor: int) -> bool:

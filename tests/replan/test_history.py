@@ -8,18 +8,21 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from catalogs.errors import ClusterplanError, DataFileError
+from catalogs.errors import ClusterplanError, DataFileError, UsageError
 from optimizer.replan.book import Book
+from optimizer.replan.database import database_url, open_engine, writing
 from optimizer.replan.decide import Standing, Verdict
 from optimizer.replan.history import MIGRATIONS, History, Night, SourceBook, standing_plans
 from optimizer.replan.lock import exclusive
 from tests.cli.conftest import Cli, cli  # noqa: F401
+from tests.replan.conftest import FreshHistory, Server
 from tests.replan.test_reprice import BOOK
 
 PLAN = Standing(BOOK.quotes[0].key, "a100-sxm-80g", 8, 1.0, "2026-10-01")
@@ -45,12 +48,12 @@ def check_whole(history: History) -> int:
     return len(numbers)
 
 
-def killed_while_recording(path: Path, number: int, after_s: float) -> None:
+def killed_while_recording(url: str, number: int, after_s: float) -> None:
     """Record a night in another process and kill it after a while."""
     child = os.fork()
     if child == 0:
         try:
-            history = History(str(path))
+            history = History(url)
             with exclusive(history.engine):
                 history.record(night(number), {"channel": "body"})
         finally:
@@ -60,38 +63,38 @@ def killed_while_recording(path: Path, number: int, after_s: float) -> None:
     os.waitpid(child, 0)
 
 
-def crash_trials(path: Path, trials: int) -> None:
+def crash_trials(fresh_history: FreshHistory, trials: int) -> None:
     rng = random.Random(6)
+    url = fresh_history()
     count = 0
-    before = 0
     for _ in range(trials):
-        killed_while_recording(path, count, rng.uniform(0.0, 0.06))
-        history = History(str(path))
-        count = check_whole(history)
-        assert count in (before, before + 1)
-        before = count
+        killed_while_recording(url, count, rng.uniform(0.0, 0.06))
+        history = History(url)
+        with exclusive(history.engine, wait_s=30.0):  # a server takes a moment to notice that its client is gone
+            found = check_whole(history)
+        assert found in (count, count + 1)
+        count = found
         if count >= 8:  # keep the checks short
-            history.close()
-            path.unlink()
-            count = before = 0
+            url = fresh_history()
+            count = 0
         history.close()
-    history = History(str(path))
+    history = History(url)
     history.record(night(count), {"channel": "body"})
     assert check_whole(history) == count + 1
     history.close()
 
 
-def test_a_kill_leaves_no_half_written_night(tmp_path: Path) -> None:
-    crash_trials(tmp_path / "history.db", 25)
+def test_a_kill_leaves_no_half_written_night(fresh_history: FreshHistory) -> None:
+    crash_trials(fresh_history, 25)
 
 
 @pytest.mark.slow
-def test_200_kills_leave_no_half_written_night(tmp_path: Path) -> None:
-    crash_trials(tmp_path / "history.db", 200)
+def test_200_kills_leave_no_half_written_night(fresh_history: FreshHistory) -> None:
+    crash_trials(fresh_history, 200)
 
 
-def test_a_night_comes_back_as_it_was_recorded(tmp_path: Path) -> None:
-    history = History(str(tmp_path / "history.db"))
+def test_a_night_comes_back_as_it_was_recorded(history_url: str) -> None:
+    history = History(history_url)
     for number in range(3):
         history.record(night(number), {"channel": "body"})
     assert check_whole(history) == 3
@@ -108,25 +111,67 @@ def test_a_night_comes_back_as_it_was_recorded(tmp_path: Path) -> None:
     history.close()
 
 
-def test_an_old_schema_is_migrated_and_a_newer_one_refused(tmp_path: Path) -> None:
-    path = tmp_path / "history.db"
-    engine = sa.create_engine(f"sqlite:///{path}")
-    with engine.begin() as connection:
+def test_an_old_schema_is_migrated_and_a_newer_one_refused(history_url: str) -> None:
+    engine = open_engine(database_url(history_url))
+    with writing(engine) as connection:
         MIGRATIONS[0](connection)
         connection.execute(sa.text("update clusterplan_schema set version = 1"))
-    history = History(str(path))
+    history = History(history_url)
     history.record(night(0), {"channel": "body"})
     assert check_whole(history) == 1
     history.close()
-    with engine.begin() as connection:
+    with writing(engine) as connection:
         connection.execute(sa.text("update clusterplan_schema set version = 99"))
-    engine.dispose()
     with pytest.raises(DataFileError, match="newer"):
-        History(str(path))
+        History(history_url)
 
 
-def test_two_runs_exclude_each_other(tmp_path: Path) -> None:
-    history = History(str(tmp_path / "history.db"))
+def in_processes(count: int, act: Callable[[], None]) -> None:
+    """The same in several processes at once; each must end well."""
+    children = []
+    for _ in range(count):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                act()
+                code = 0
+            finally:
+                os._exit(code)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * count
+
+
+def test_processes_that_open_a_new_history_at_once_make_its_schema_once(history_url: str) -> None:
+    in_processes(6, lambda: History(history_url).close())
+    history = History(history_url)
+    history.record(night(0), {"channel": "body"})
+    assert check_whole(history) == 1
+
+
+def test_processes_that_record_at_once_wait_for_each_other(history_url: str) -> None:
+    def act() -> None:
+        history = History(history_url)
+        with exclusive(history.engine, wait_s=60.0):
+            last = history.last()
+            number = len(history.numbers())
+            history.record(night(number), {"channel": "body"}, after=last.id if last else 0)
+
+    History(history_url).close()
+    in_processes(6, act)
+    assert check_whole(History(history_url)) == 6
+
+
+def test_a_night_decided_from_an_old_state_is_not_recorded(history_url: str) -> None:
+    one, other = History(history_url), History(history_url)
+    one.record(night(0), {"channel": "body"}, after=0)
+    with pytest.raises(ClusterplanError, match="meanwhile"):
+        other.record(night(0), {"channel": "body"}, after=0)
+    assert check_whole(other) == 1
+
+
+def test_two_runs_exclude_each_other(history_url: str) -> None:
+    history = History(history_url)
     with exclusive(history.engine), pytest.raises(ClusterplanError, match="another replan"), exclusive(history.engine):
         pass
     with exclusive(history.engine):
@@ -134,32 +179,84 @@ def test_two_runs_exclude_each_other(tmp_path: Path) -> None:
     history.close()
 
 
-def test_a_history_that_cannot_be_written_is_reported_and_kept(tmp_path: Path) -> None:
-    path = tmp_path / "history.db"
-    history = History(str(path))
-    history.record(night(0), {"channel": "body"})
-    history.close()
-    full = History(str(path))
-    with full.engine.connect() as connection:
+def test_two_names_of_a_file_have_one_lock(tmp_path: Path) -> None:
+    history = History(str(tmp_path / "history.db"))
+    (tmp_path / "link.db").symlink_to(tmp_path / "history.db")
+    other = History(f"sqlite:///file:{tmp_path}/link.db?uri=true")
+    with exclusive(history.engine), pytest.raises(ClusterplanError, match="another replan"), exclusive(other.engine):
+        pass
+
+
+def no_room(history: History) -> None:
+    """From now on the disk of a history is full (as its own errors say it)."""
+    if history.engine.dialect.name == "postgresql":
+        with writing(history.engine) as connection:
+            connection.exec_driver_sql(
+                "create function no_room() returns trigger language plpgsql as "
+                "$$ begin raise 'could not extend file: No space left on device (disk full)' using errcode = '53100'; "
+                "end $$; create trigger no_room before insert on outbox execute function no_room()"
+            )
+        return
+    with history.engine.connect() as connection:
         pages = connection.execute(sa.text("pragma page_count")).scalar()
 
-    @sa.event.listens_for(full.engine, "begin")
-    def no_room(connection: sa.Connection) -> None:
+    @sa.event.listens_for(history.engine, "begin")
+    def limit(connection: sa.Connection) -> None:
         connection.exec_driver_sql(f"pragma max_page_count = {pages}")
 
+
+def read_only(url: str) -> str:
+    """A URL of the same history by which nothing can be written."""
+    if url.startswith("postgresql"):
+        return f"{url}&options=-cdefault_transaction_read_only%3Don"
+    return f"sqlite:///file:{url}?mode=ro&uri=true"
+
+
+def test_a_history_that_cannot_be_written_is_reported_and_kept(history_url: str) -> None:
+    History(history_url).record(night(0), {"channel": "body"})
+    full = History(history_url)
+    no_room(full)
     with pytest.raises(ClusterplanError, match="full"):
         full.record(night(1), {"channel": "body" * 10_000})
-    full.close()
-    read_only = History(f"sqlite:///file:{path}?mode=ro&uri=true")
-    with pytest.raises(ClusterplanError, match="readonly"):
-        read_only.record(night(1))
-    assert check_whole(read_only) == 1
-    read_only.close()
+    assert check_whole(full) == 1
+    locked = History(read_only(history_url))
+    with pytest.raises(ClusterplanError, match=r"read-?only"):
+        locked.record(night(1))
+    assert check_whole(locked) == 1
 
 
-def test_no_history_without_its_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataFileError, match="cannot be opened"):
-        History(str(tmp_path / "nowhere" / "history.db"))
+@pytest.mark.parametrize(
+    ("url", "error", "reason"),
+    [
+        ("nowhere/history.db", DataFileError, "cannot be opened"),
+        ("postgresql://planner:secret@/nights?host=/nowhere", DataFileError, "cannot be opened"),
+        ("postgresql://planner:secret@:x/nights", UsageError, "no database URL"),
+        ("mysql://planner:secret@host/nights", UsageError, "SQLite file or a PostgreSQL"),
+        ("sqlite://", UsageError, "name a file"),
+    ],
+)
+def test_no_history_there_is_told_without_its_password(url: str, error: type[Exception], reason: str) -> None:
+    with pytest.raises(error, match=reason) as told:
+        History(url)
+    assert "secret" not in str(told.value)
+
+
+def test_a_server_that_goes_away_loses_nothing(server: Server) -> None:
+    url = server.create("goes_away")
+    history = History(url)
+    history.record(night(0), {"channel": "body"})
+    try:
+        with exclusive(history.engine):
+            server.stop()
+            with pytest.raises(ClusterplanError, match="cannot be written"):
+                history.record(night(1), {"channel": "body"})
+        with pytest.raises(ClusterplanError, match="cannot be locked"), exclusive(history.engine):
+            pass
+    finally:
+        server.start()
+    with exclusive(history.engine):
+        history.record(night(1), {"channel": "body"})
+    assert check_whole(history) == 2
 
 
 JOBS = """- name: small
@@ -176,8 +273,8 @@ Acme,r2,box,h100-sxm-80g,8,on_demand,9.0,USD,accelerator_hour,2026-10-01
 """
 
 
-def test_nights_at_the_command_line(tmp_path: Path, cli: Cli) -> None:  # noqa: F811
-    jobs, prices, history = tmp_path / "jobs.yaml", tmp_path / "prices.csv", tmp_path / "history.db"
+def test_nights_at_the_command_line(tmp_path: Path, history_url: str, cli: Cli) -> None:  # noqa: F811
+    jobs, prices, history = tmp_path / "jobs.yaml", tmp_path / "prices.csv", history_url
     report = tmp_path / "report.html"
     jobs.write_text(JOBS, "utf-8")
     prices.write_text(PRICES, "utf-8")
