@@ -155,6 +155,7 @@ class Scored:
         search: the site search it comes from.
         tariff: how it is paid for.
         layout: degrees of the candidate in a row and place.
+        sequences: gives the sequences that a step of each candidate trains.
         score: what is minimised (infinite where a constraint is broken).
         second: what settles equal scores.
         cost, wall_s, accelerators: figures of each candidate.
@@ -163,6 +164,7 @@ class Scored:
     search: SiteSearch
     tariff: Tariff
     layout: Callable[[int, int], dict[str, int]]
+    sequences: Callable[[], NDArray[np.float64]]
     score: NDArray[np.float64]
     second: NDArray[np.float64]
     cost: NDArray[np.float64]

@@ -340,6 +340,7 @@ class SiteSearch:
                     search=self,
                     tariff=tariff,
                     layout=lambda row, place: column.layout(row, int(degrees[row, place]), zero, offload, self.space),
+                    sequences=lambda: self.space.replicas.sequences(degrees, column.shard.micro_batch),
                     score=cost if by_cost else np.where(np.isfinite(cost), wall_s, np.inf),
                     second=wall_s if by_cost else cost,
                     cost=cost,

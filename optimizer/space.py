@@ -311,6 +311,10 @@ class ReplicaCounts:
         """Micro-batches per replica and step: the global batch, rounded to what divides."""
         return np.maximum(np.round(self.global_batch / (dp * micro_batch)), 1.0)
 
+    def sequences(self, dp: Column, micro_batch: Column) -> Column:
+        """Sequences that a step trains: the global batch, within the tolerance."""
+        return self.micro_batches(dp, micro_batch) * dp * micro_batch
+
     def micro_batches_of(self, dp: int, micro_batch: int) -> int:
         """As :meth:`micro_batches`, for one pair of whole numbers."""
         return int(self.micro_batches(np.asarray(float(dp)), np.asarray(float(micro_batch))))
@@ -353,7 +357,7 @@ class ReplicaCounts:
         if micro_batch not in self._divides:
             dp = np.arange(self._most + 1, dtype=np.float64)
             with np.errstate(divide="ignore", invalid="ignore"):
-                used = self.micro_batches(dp, np.asarray(float(micro_batch))) * dp * micro_batch
+                used = self.sequences(dp, np.asarray(float(micro_batch)))
             divides = np.abs(used - self.global_batch) <= self.tolerance * self.global_batch
             divides[0] = False
             self._divides[micro_batch] = divides

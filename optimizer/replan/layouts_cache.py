@@ -1,8 +1,9 @@
 """The layouts that can ever win, evaluated once and kept by content.
 
 Prices change neither seconds nor bytes. For one way of paying and one cluster size the cost grows with time, so the
-fastest layout of every cluster size of a site is enough for every price there can be. They are kept under a digest of
-everything physical: job, hardware, network, framework, fitted profile, assumptions, and the formulas' own source.
+fastest layout of every cluster size of a site is enough for every price there can be; tokens change nothing but the
+number of steps, so the fastest step is enough for every number of tokens. Steps are kept under a digest of everything
+physical: model, batch, hardware, network, framework, fitted profile, assumptions, and the formulas' own source.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 import costmodels
 import optimizer
 from catalogs.catalog import Catalog
+from costmodels.run import training_steps
 from optimizer.job import Job
 from optimizer.leaders import Scored
 from optimizer.market import Price, Site
@@ -30,13 +32,15 @@ from optimizer.search import Certificate, SiteSearch
 from optimizer.space import Spaces
 
 _FORMULAS = ("search.py", "space.py", "physics.py", "leaders.py", "market.py", "replan/layouts_cache.py")
-_ECONOMIC = ("deadline_s", "budget_usd", "hardware", "tenures", "offers", "frameworks", "assumptions")
+_BATCHES = 2**31
+"""More than the sequences of any step, so that size and sequences make one whole number."""
+_ECONOMIC = ("tokens", "deadline_s", "budget_usd", "hardware", "tenures", "offers", "frameworks", "assumptions")
 _DESCRIPTIVE = {"title", "sources", "date", "estimated", "notes"}
 
 
 @dataclass(frozen=True)
 class Layouts:
-    """The fastest layout of every cluster size of a site.
+    """The fastest layout of every cluster size of a site, for one job.
 
     Attributes:
         accelerators: cluster sizes, ascending.
@@ -55,25 +59,76 @@ class Layouts:
         return {name: int(value) for name, value in zip(self.names, self.degrees[place], strict=True)}
 
 
+@dataclass(frozen=True)
+class Steps:
+    """The layouts with the fastest step for every cluster size and number of sequences per step: for any tokens.
+
+    A step depends on the tokens of the whole job in nothing but the number of steps, so jobs that differ only in
+    tokens share these. One that trains fewer sequences in more time than another of its size is left out.
+
+    Attributes:
+        accelerators: cluster sizes, ascending.
+        sequences: sequences that a step trains.
+        step_s: wall-clock seconds per step, failures included.
+        degrees: the layout of each, one column per name.
+        names: names of the degrees.
+    """
+
+    accelerators: NDArray[np.float64]
+    sequences: NDArray[np.float64]
+    step_s: NDArray[np.float64]
+    degrees: NDArray[np.int64]
+    names: tuple[str, ...]
+
+    def layouts(self, tokens: float, seq: int) -> Layouts:
+        """The fastest layout of every cluster size for a number of tokens."""
+        wall_s = training_steps(np.asarray(tokens), self.sequences, np.asarray(float(seq))) * self.step_s
+        order = np.lexsort((wall_s, self.accelerators))
+        first = order[np.flatnonzero(np.diff(self.accelerators[order], prepend=-1.0))]
+        return Layouts(self.accelerators[first], wall_s[first], self.degrees[first], self.names)
+
+
 class _Fastest:
-    """Keeps the fastest candidate of every cluster size (the search's ``leaders``)."""
+    """Keeps the fastest step of every cluster size and number of sequences (the search's ``leaders``)."""
 
     threshold = float("inf")
 
     def __init__(self) -> None:
-        self.best: dict[int, tuple[float, dict[str, int]]] = {}
+        self.best: dict[tuple[int, int], tuple[float, dict[str, int]]] = {}
+        self._keys = np.empty(0, dtype=np.int64)
+        self._step_s = np.empty(0)
 
     def consider(self, scored: Scored) -> None:
+        """Take the candidates of a block that are faster than what is known."""
         rows, places = np.nonzero(np.isfinite(scored.cost))
         if not rows.size:
             return
-        sizes = scored.accelerators[rows, places].astype(np.int64)
-        wall_s = scored.wall_s[rows, places]
-        order = np.lexsort((wall_s, sizes))
-        for one in order[np.flatnonzero(np.diff(sizes[order], prepend=-1))]:
-            size = int(sizes[one])
-            if size not in self.best or wall_s[one] < self.best[size][0]:
-                self.best[size] = float(wall_s[one]), scored.layout(int(rows[one]), int(places[one]))
+        step_s = scored.wall_s[rows, places]
+        keys = scored.accelerators[rows, places].astype(np.int64) * _BATCHES
+        keys += scored.sequences()[rows, places].astype(np.int64)
+        place = np.searchsorted(self._keys, keys)
+        known = np.append(self._keys, -1)[place] == keys
+        faster = np.flatnonzero(~known | (step_s < np.append(self._step_s, np.inf)[place]))
+        order = faster[np.lexsort((step_s[faster], keys[faster]))]
+        new = order[np.flatnonzero(np.diff(keys[order], prepend=-1))]
+        for one in new:
+            found = scored.layout(int(rows[one]), int(places[one]))
+            self.best[divmod(int(keys[one]), _BATCHES)] = float(step_s[one]), found
+        # Of equal keys the first is kept: the new one.
+        keys, first = np.unique(np.concatenate([keys[new], self._keys]), return_index=True)
+        self._keys, self._step_s = keys, np.concatenate([step_s[new], self._step_s])[first]
+
+    def undominated(self) -> list[tuple[int, int]]:
+        """Sizes and sequences, ascending, without those that another one of the same size beats in both."""
+        kept: list[tuple[int, int]] = []
+        size, fastest = -1, float("inf")
+        for key in sorted(self.best, reverse=True):
+            if key[0] != size:
+                size, fastest = key[0], float("inf")
+            if self.best[key][0] < fastest:
+                fastest = self.best[key][0]
+                kept.append(key)
+        return kept[::-1]
 
 
 class LayoutCache:
@@ -87,11 +142,18 @@ class LayoutCache:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
         self.evaluated = 0
-        self._known: dict[str, Layouts] = {}
+        self._known: dict[str, Steps] = {}
+        self._layouts: dict[tuple[str, float], Layouts] = {}
 
     def get(self, job: Job, site: Site, catalog: Catalog) -> Layouts:
         """The layouts of a job on a site."""
         digest = physical_digest(job, site, catalog)
+        key = digest, job.tokens
+        if key not in self._layouts:
+            self._layouts[key] = self._steps(digest, job, site, catalog).layouts(job.tokens, job.seq)
+        return self._layouts[key]
+
+    def _steps(self, digest: str, job: Job, site: Site, catalog: Catalog) -> Steps:
         known = self._known.get(digest) or self._load(digest)
         if known is None:
             known = evaluate(job, site, catalog)
@@ -100,50 +162,57 @@ class LayoutCache:
         self._known[digest] = known
         return known
 
-    def _load(self, digest: str) -> Layouts | None:
+    def _load(self, digest: str) -> Steps | None:
         """An entry of the folder; one that is damaged counts as absent."""
         if self.folder is None:
             return None
         try:
             content = (self.folder / f"{digest}.npz").read_bytes()
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                return Layouts(file["accelerators"], file["wall_s"], file["degrees"], tuple(map(str, file["names"])))
+                return Steps(
+                    file["accelerators"],
+                    file["sequences"],
+                    file["step_s"],
+                    file["degrees"],
+                    tuple(map(str, file["names"])),
+                )
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
 
-    def _save(self, digest: str, layouts: Layouts) -> None:
+    def _save(self, digest: str, steps: Steps) -> None:
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         np.savez(
             buffer,
-            accelerators=layouts.accelerators,
-            wall_s=layouts.wall_s,
-            degrees=layouts.degrees,
-            names=np.array(layouts.names),
+            accelerators=steps.accelerators,
+            sequences=steps.sequences,
+            step_s=steps.step_s,
+            degrees=steps.degrees,
+            names=np.array(steps.names),
         )
         part = self.folder / f".{digest}.{os.getpid()}"
         part.write_bytes(buffer.getvalue())
         part.replace(self.folder / f"{digest}.npz")
 
 
-def evaluate(job: Job, site: Site, catalog: Catalog) -> Layouts:
-    """Search a site for the fastest layout of every cluster size; no deadline, no budget, any one price."""
+def evaluate(job: Job, site: Site, catalog: Catalog) -> Steps:
+    """Search a site for the fastest step of every cluster size; no deadline, no budget, any one price."""
     one = site.prices[0]
     any_price = Price(one.offer.model_copy(update={"tenure": "on_demand", "max_servers": None}), 1.0)
-    free = replace(job, deadline_s=float("inf"), budget_usd=float("inf"))
+    one_step = replace(job, tokens=1.0, deadline_s=float("inf"), budget_usd=float("inf"))
     fastest = _Fastest()
-    searched = SiteSearch(free, replace(site, prices=(any_price,)), catalog, "cost", Spaces(free))
+    searched = SiteSearch(one_step, replace(site, prices=(any_price,)), catalog, "cost", Spaces(one_step))
     searched.run(fastest, Certificate())  # type: ignore[arg-type]
-    sizes = sorted(fastest.best)
-    names = tuple(fastest.best[sizes[0]][1]) if sizes else ()
-    return Layouts(
-        np.array(sizes, dtype=np.float64),
-        np.array([fastest.best[size][0] for size in sizes]),
-        np.array([[fastest.best[size][1][name] for name in names] for size in sizes], dtype=np.int64).reshape(
-            len(sizes), len(names)
-        ),
+    keys = fastest.undominated()
+    names = tuple(fastest.best[keys[0]][1]) if keys else ()
+    degrees = [[fastest.best[key][1][name] for name in names] for key in keys]
+    return Steps(
+        np.array([size for size, _ in keys], dtype=np.float64),
+        np.array([sequences for _, sequences in keys], dtype=np.float64),
+        np.array([fastest.best[key][0] for key in keys]),
+        np.array(degrees, dtype=np.int64).reshape(len(keys), len(names)),
         names,
     )
 

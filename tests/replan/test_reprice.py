@@ -71,6 +71,19 @@ def test_new_prices_evaluate_nothing(tmp_path: Path) -> None:
     assert doubled == Market(dearer, CATALOG, LayoutCache()).best(job, 1.0, 90 * DAY_S)
 
 
+def test_jobs_that_differ_in_tokens_share_steps_and_each_gets_its_own_plan() -> None:
+    market = Market(BOOK, CATALOG, LayoutCache())
+    for steps in (1.0, 2.0, 7.3, 1000.5):  # few steps, so that the batch that a layout rounds to decides
+        job = small_job(batch_tolerance=0.05, global_batch=60, tenures=("on_demand",), tokens=steps * 60 * 4096)
+        best, searched = market.best(job, 1.0, float("inf")), plan(job, market.catalog).best
+        assert best is not None
+        assert (best.cost_usd, best.accelerators) == (
+            pytest.approx(searched.cost_usd, rel=1e-12),
+            searched.accelerators,
+        )
+    assert market.cache.evaluated == 2
+
+
 def test_a_damaged_entry_is_evaluated_again(tmp_path: Path) -> None:
     Market(BOOK, CATALOG, LayoutCache(tmp_path)).best(small_job(), 1.0, 90 * DAY_S)
     for path in tmp_path.glob("*.npz"):
@@ -88,11 +101,11 @@ def test_the_digest_follows_what_is_physical_and_only_that() -> None:
     same = [
         replace(job, deadline_s=5.0, budget_usd=3.0, tenures=("spot",)),
         replace(job, hardware=("a100-sxm-80g",), assumptions=("said",)),
+        replace(job, tokens=6e10),
     ]
     other = [
         replace(job, seq=2048),
         replace(job, global_batch=128),
-        replace(job, tokens=6e10),
         replace(job, max_accelerators=32),
         replace(job, goodput=0.5),
         replace(job, recompute=("none",)),
@@ -114,7 +127,8 @@ def test_the_digest_follows_what_is_physical_and_only_that() -> None:
 
 def test_layouts_hold_one_row_per_cluster_size() -> None:
     market = Market(BOOK, CATALOG, LayoutCache())
-    layouts = evaluate(small_job(), market.sites_of(small_job())[0][0], CATALOG)
+    job = small_job(batch_tolerance=0.05)
+    layouts = evaluate(job, market.sites_of(job)[0][0], CATALOG).layouts(job.tokens, job.seq)
     assert sorted(set(layouts.accelerators)) == list(layouts.accelerators)
     for place, size in enumerate(layouts.accelerators):
         degrees = layouts.layout(place)
