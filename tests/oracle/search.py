@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from statistics import NormalDist
 
 from catalogs.accelerator import Accelerator
 from catalogs.catalog import Catalog
@@ -223,6 +224,16 @@ def rows(job: Job, a: Arch, site: OracleSite) -> Iterator[tuple[Cut, Cut, Cut, l
                             yield shard, stage, replace(stage, zero=zero, offload_optimizer=optimizer), degrees
 
 
+def days_sigma(job: Job, catalog: Catalog, x: Inputs, world: int) -> float:
+    """Deviation of log days (docs/cost-models.md: intervals)."""
+    p, moe = x.profile, job.model.moe is not None
+    own = p.moe_log_sigma if moe else p.log_sigma
+    cluster = p.moe_cluster_log_sigma if moe else p.cluster_log_sigma
+    scale = 0.04 * max(math.log2(world / p.largest), 0) if p.largest > 0 else 0.0
+    goodput = catalog.assumption("goodput-log-sigma") if job.goodput is None else 0.0
+    return math.sqrt(own**2 + cluster**2 + scale**2 + goodput**2)
+
+
 def brute_force(job: Job, catalog: Catalog, objective: str = "cost", *, space_only: bool = False) -> Found:
     """The best row of all sites of a job, which compete."""
     found = Found()
@@ -234,6 +245,7 @@ def brute_force(job: Job, catalog: Catalog, objective: str = "cost", *, space_on
 def _site(job: Job, catalog: Catalog, site: OracleSite, objective: str, found: Found, *, space_only: bool) -> None:
     a, w, v = Arch(job.model), Recipe(site.inputs), Device(site.inputs)
     goodput = catalog.assumption("goodput") if job.goodput is None else job.goodput
+    deviations = NormalDist().inv_cdf(job.confidence)
     costs: dict[Cut, Shard] = {}
     stages: dict[Cut, Stages] = {}
     for shard, stage, row, degrees in rows(job, a, site):
@@ -253,7 +265,7 @@ def _site(job: Job, catalog: Catalog, site: OracleSite, objective: str, found: F
             cut = replace(row, dp=dp, micro_batches=m)
             step = sum(step_seconds(a, w, v, cut, job.seq, stages[stage]).values())
             _, wall = run_seconds(job.tokens, job.seq, cut, step, goodput)
-            if wall > job.deadline_s:
+            if wall * math.exp(deviations * days_sigma(job, catalog, site.inputs, cut.world)) > job.deadline_s:
                 continue
             fits: bool | None = None
             for price in site.prices:
