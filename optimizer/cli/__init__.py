@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     code    meaning
     ======  =========================================================
     0       done
-    1       another failure, or the reader of the output went away
+    1       another failure, or the output could not be written
     2       a flag, argument, name or combination that makes no sense
     3       a catalog, model or run file is broken
     4       no plan meets the constraints
@@ -36,6 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         _discard_output()
+        return 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _discard_output()
+        complain("no space left on the disk; the output is not whole")
         return 1
     except Exception as error:
         from catalogs.errors import ClusterplanError

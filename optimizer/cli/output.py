@@ -65,10 +65,19 @@ def print_line(text: str = "") -> None:
 
 def complain(message: str, *, hint: str = "") -> None:
     """Print ``error: message`` on standard error, and a hint on the next line."""
+    _say("error: ", "bold red", message)
+    if hint:
+        _say("", "", hint)
+
+
+def warn(message: str) -> None:
+    """Print ``warning: message`` on standard error."""
+    _say("warning: ", "bold yellow", message)
+
+
+def _say(label: str, style: str, message: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
     stderr = Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
-    stderr.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
-    if hint:
-        stderr.print(Text(hint), soft_wrap=True)
+    stderr.print(Text.assemble((label, style), message), soft_wrap=True)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from optimizer.cli.options import CatalogDirs, Json
+
+
+class Notify(StrEnum):
+    """When news goes out."""
+
+    changes = "changes"
+    always = "always"
 
 
 def register(app: typer.Typer) -> None:
@@ -26,7 +34,7 @@ def replan(
         typer.Option("--prices", metavar="SOURCE", help="File, https://… or cmd:…, with #key=value&…; repeatable."),
     ] = None,
     as_of: Annotated[str | None, typer.Option("--as-of", metavar="DATE", help="The night; alone: replay it.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and print, record nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and print; record and send nothing.")] = False,
     min_saving: Annotated[float, typer.Option("--min-saving", metavar="USD", help="Least saving to act on.")] = 1000.0,
     min_share: Annotated[float, typer.Option("--min-saving-share", metavar="SHARE", help="And as a share.")] = 0.05,
     cool_down: Annotated[float, typer.Option("--cool-down", metavar="DAYS", help="Rest after a move.")] = 7.0,
@@ -36,23 +44,41 @@ def replan(
         ".clusterplan-layouts"
     ),
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="Write news to .txt, .json or .html.")
+        list[Path] | None,
+        typer.Option("--report", metavar="FILE", help="Write news to .txt, .json or .html."),
     ] = None,
-    always: Annotated[bool, typer.Option("--always", help="Report also when nothing changed.")] = False,
+    webhook: Annotated[
+        list[str] | None,
+        typer.Option("--webhook", metavar="VARIABLE", help="POST news as JSON to the address in this variable."),
+    ] = None,
+    slack: Annotated[
+        list[str] | None,
+        typer.Option("--slack", metavar="VARIABLE", help="The same, as a message for Slack and its likes."),
+    ] = None,
+    email: Annotated[
+        list[str] | None, typer.Option("--email", metavar="ADDRESS", help="Mail news by the local server.")
+    ] = None,
+    smtp: Annotated[str, typer.Option("--smtp", metavar="HOST:PORT", help="The mail server.")] = "localhost:25",
+    sender: Annotated[str, typer.Option("--sender", metavar="ADDRESS", help="From.")] = "clusterplan@localhost",
+    notify: Annotated[Notify, typer.Option("--notify", help="When to report, post and mail.")] = Notify.changes,
     catalog: CatalogDirs = None,
     json: Json = False,
 ) -> None:
     """Re-plan every job with tonight's prices and say what should change.
 
-    Exit codes: 0 nothing to do, 10 action advised, 11 a job is infeasible, 3 input rejected, 2 usage.
+    Exit codes: 0 nothing to do, 10 action advised, 11 a job is infeasible, 3 input rejected, 2 usage, 1 the history is
+    held by another run or cannot be written. News that could not be delivered is sent by the next run.
 
     [bold]Examples[/bold]
 
       clusterplan replan --jobs jobs.yaml --prices gcp.csv --history history.db
 
+      clusterplan replan --jobs jobs.yaml --prices gcp.csv --history history.db --report night.html --slack SLACK_URL
+
       clusterplan replan --history history.db --as-of 2026-07-02
     """
     import datetime
+    import os
     from importlib.metadata import version
 
     from catalogs.errors import UsageError
@@ -63,7 +89,9 @@ def replan(
     from optimizer.replan.layouts_cache import LayoutCache
     from optimizer.replan.lock import exclusive
     from optimizer.replan.night import changed, plan_night, read_books, replay
-    from optimizer.replan.report import print_night, write_report
+    from optimizer.replan.notify import channels, deliver, messages
+    from optimizer.replan.notify_send import MailServer
+    from optimizer.replan.report import print_deliveries, print_night
     from optimizer.replan.sources import Source
 
     today = datetime.date.today()
@@ -73,6 +101,8 @@ def replan(
         raise UsageError(f"--as-of {as_of!r} is not a date; write YYYY-MM-DD") from None
     if not (min_saving >= 0 and 0 <= min_share < 1 and cool_down >= 0 and jump > 1):
         raise UsageError("--min-saving and --cool-down are at least 0, --min-saving-share below 1, --jump above 1")
+    told = channels(report or (), webhook or (), slack or (), email or ())
+    mail = MailServer.parse(smtp, sender)
     opened = open_catalog(catalog)
     recorded = History(history)
     layouts = LayoutCache(cache)
@@ -99,14 +129,15 @@ def replan(
             plans = standing_plans(last)
             night = plan_night(wanted, books, notes, plans, opened, layouts, rules, night_of, version("clusterplan"))
             repeated = last is not None and last.inputs == night.inputs
+            news = [] if repeated else changed(night, last)
             if repeated and last is not None:
                 night = last
             elif not dry_run:
-                recorded.record(night, after=last.id if last else 0)
-            news = [] if repeated else changed(night, last)
-            if report is not None and (news or always):
-                write_report(report, night, news)
-        print_night(night, news, as_json=json, repeated=repeated)
+                wanted_messages = messages(told, night, news) if news or notify is Notify.always else {}
+                recorded.record(night, wanted_messages, after=last.id if last else 0)
+            deliveries = [] if dry_run else deliver(recorded, os.environ, mail)
+        print_night(night, news, as_json=json, repeated=repeated, deliveries=deliveries)
+        print_deliveries(deliveries)
         raise typer.Exit(night.exit_code)
     finally:
         recorded.close()

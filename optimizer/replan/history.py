@@ -6,6 +6,7 @@ A night is one transaction: it is there whole or not at all. The schema carries 
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -122,6 +123,23 @@ class Night:
     sources: tuple[SourceBook, ...]
     verdicts: tuple[Verdict, ...]
     id: int = 0
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message still to send.
+
+    Attributes:
+        number: in the list of those that wait.
+        channel: where to.
+        body: what.
+        key: the same whenever the same message is sent, so that a receiver can tell.
+    """
+
+    number: int
+    channel: str
+    body: str
+    key: str
 
 
 class History:
@@ -264,11 +282,15 @@ class History:
         numbers = [one[0] for one in self.numbers() if before is None or one[0] < before]
         return self.night(numbers[-1]) if numbers else None
 
-    def waiting(self) -> list[tuple[int, str, str]]:
-        """Messages still to send: number, channel, body."""
+    def waiting(self) -> list[Message]:
+        """Messages still to send, oldest first."""
         with self._said(DataFileError, "read"), reading(self.engine) as connection:
-            rows = connection.execute(sa.select(OUTBOX.c.id, OUTBOX.c.channel, OUTBOX.c.body).order_by(OUTBOX.c.id))
-            return [(int(row[0]), str(row[1]), str(row[2])) for row in rows]
+            columns = (OUTBOX.c.id, OUTBOX.c.night, OUTBOX.c.channel, OUTBOX.c.body, NIGHTS.c.inputs)
+            asked = sa.select(*columns).join(NIGHTS, NIGHTS.c.id == OUTBOX.c.night).order_by(OUTBOX.c.id)
+            return [
+                Message(row.id, row.channel, row.body, _key(row.night, row.inputs, row.channel))
+                for row in connection.execute(asked)
+            ]
 
     def sent(self, number: int, error: str = "") -> None:
         """Take a message off the list, or note why it could not be sent."""
@@ -287,6 +309,10 @@ class History:
             connection.execute(NIGHTS.delete().where(NIGHTS.c.id.in_(old)))
             connection.execute(BOOKS.delete().where(BOOKS.c.digest.not_in(sa.select(SOURCES.c.book))))
         return len(old)
+
+
+def _key(night: int, inputs: str, channel: str) -> str:
+    return hashlib.sha256(f"{night}|{inputs}|{channel}".encode()).hexdigest()[:32]
 
 
 def _version(connection: sa.Connection) -> int:

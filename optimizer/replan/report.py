@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-import html
-import json
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from optimizer.replan.decide import Verdict
 from optimizer.replan.history import Night
+
+NEWS_LINES, NOTE_LINES = 30, 5
+"""Lines of a message; files have all."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What became of the messages of a channel.
+
+    Attributes:
+        channel: its name.
+        sent: messages delivered now.
+        waiting: messages that the next run tries again.
+        error: why they wait.
+    """
+
+    channel: str
+    sent: int
+    waiting: int
+    error: str = ""
+
+    def to_json(self) -> dict[str, str | int]:
+        """All fields."""
+        return {"channel": self.channel, "sent": self.sent, "waiting": self.waiting, "error": self.error}
 
 
 def headline(night: Night, news: Sequence[Verdict]) -> str:
@@ -24,12 +46,16 @@ def headline(night: Night, news: Sequence[Verdict]) -> str:
 
 def sentence(one: Verdict) -> str:
     """A verdict in one line, with the price at which it would change."""
-    flips = ""
-    if one.flips_at is not None and one.flips_key is not None:
-        way = "above" if one.kind in ("switch", "resize") else "below"
-        provider, region, instance, _, _, tenure = one.flips_key.split("|")
-        flips = f"; changes when {provider} {region} {instance} {tenure} is {way} {one.flips_at:.4g} USD"
-    return f"{one.job}: {one.kind}: {one.reason}{flips}"
+    return f"{one.job}: {one.kind}: {one.reason}" + (f"; {flip(one)}" if flip(one) else "")
+
+
+def flip(one: Verdict) -> str:
+    """The price at which a verdict would change, in words (nothing where there is none)."""
+    if one.flips_at is None or one.flips_key is None:
+        return ""
+    way = "above" if one.kind in ("switch", "resize") else "below"
+    provider, region, instance, _, _, tenure = one.flips_key.split("|")
+    return f"changes when {provider} {region} {instance} {tenure} is {way} {one.flips_at:.4g} USD"
 
 
 def document(night: Night, news: Sequence[Verdict], *, repeated: bool = False) -> dict[str, Any]:
@@ -56,12 +82,31 @@ def text(night: Night, shown: Sequence[Verdict], news: Sequence[Verdict]) -> str
     return "\n".join([headline(night, news), *map(sentence, shown), *(f"note: {one}" for one in night.notes)]) + "\n"
 
 
-def print_night(night: Night, news: Sequence[Verdict], *, as_json: bool, repeated: bool = False) -> None:
-    """Print a night."""
+def brief(night: Night, news: Sequence[Verdict]) -> str:
+    """The news as a message: what matters first, long lists cut off with their count."""
+    notes = [f"note: {one}" for one in night.notes]
+    lines = [headline(night, news), *_cut([sentence(one) for one in news], NEWS_LINES), *_cut(notes, NOTE_LINES)]
+    return "\n".join(lines) + "\n"
+
+
+def _cut(lines: list[str], count: int) -> list[str]:
+    left = len(lines) - count
+    return lines if left <= 0 else [*lines[:count], f"and {left} more"]
+
+
+def print_night(
+    night: Night,
+    news: Sequence[Verdict],
+    *,
+    as_json: bool,
+    repeated: bool = False,
+    deliveries: Sequence[Delivery] = (),
+) -> None:
+    """Print a night, and as JSON also what became of its messages."""
     from optimizer.cli.output import emit_json, print_line
 
     if as_json:
-        emit_json(document(night, news, repeated=repeated))
+        emit_json(document(night, news, repeated=repeated) | {"messages": [one.to_json() for one in deliveries]})
         return
     if repeated:
         print_line(f"the same jobs and prices as night {night.id}: nothing changed, nothing recorded")
@@ -69,13 +114,10 @@ def print_night(night: Night, news: Sequence[Verdict], *, as_json: bool, repeate
         print_line(line)
 
 
-def write_report(path: Path, night: Night, news: Sequence[Verdict]) -> None:
-    """Write the news to a file; its ending says how."""
-    body = text(night, news, news)
-    if path.suffix == ".json":
-        body = json.dumps(document(night, news), indent=2, ensure_ascii=False) + "\n"
-    elif path.suffix == ".html":
-        body = f"<!doctype html><meta charset=utf-8><title>clusterplan</title><pre>{html.escape(body)}</pre>\n"
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(body, "utf-8")
-    part.replace(path)
+def print_deliveries(deliveries: Sequence[Delivery]) -> None:
+    """Say on standard error which messages wait, and why."""
+    from optimizer.cli.output import warn
+
+    for one in deliveries:
+        if one.waiting:
+            warn(f"{one.channel}: {one.error}; {one.waiting} message(s) wait for the next run")

@@ -23,6 +23,7 @@ from optimizer.replan.history import MIGRATIONS, History, Night, SourceBook, sta
 from optimizer.replan.lock import exclusive
 from tests.cli.conftest import Cli, cli  # noqa: F401
 from tests.replan.conftest import FreshHistory, Server
+from tests.replan.nights import Nights
 from tests.replan.test_reprice import BOOK
 
 PLAN = Standing(BOOK.quotes[0].key, "a100-sxm-80g", 8, 1.0, "2026-10-01")
@@ -104,9 +105,9 @@ def test_a_night_comes_back_as_it_was_recorded(history_url: str) -> None:
     assert last is not None
     assert replace(last, id=0) == night(2)
     (waiting,) = history.waiting()
-    history.sent(waiting[0], "refused")
+    history.sent(waiting.number, "refused")
     assert len(history.waiting()) == 1
-    history.sent(waiting[0])
+    history.sent(waiting.number)
     assert history.waiting() == []
     history.close()
 
@@ -259,58 +260,29 @@ def test_a_server_that_goes_away_loses_nothing(server: Server) -> None:
     assert check_whole(history) == 2
 
 
-JOBS = """- name: small
-  model: llama-3.2-1b
-  tokens: 50B
-  hardware: [a100-sxm-80g, h100-sxm-80g]
-  max_accelerators: 32
-  global_batch: 64
-  deadline: 2027-06-01
-"""
-PRICES = """provider,region,instance,accelerator,accelerators_per_server,tenure,price,currency,unit,date
-Acme,r1,box,a100-sxm-80g,8,on_demand,1.5,USD,accelerator_hour,2026-10-01
-Acme,r2,box,h100-sxm-80g,8,on_demand,9.0,USD,accelerator_hour,2026-10-01
-"""
-
-
 def test_nights_at_the_command_line(tmp_path: Path, history_url: str, cli: Cli) -> None:  # noqa: F811
-    jobs, prices, history = tmp_path / "jobs.yaml", tmp_path / "prices.csv", history_url
-    report = tmp_path / "report.html"
-    jobs.write_text(JOBS, "utf-8")
-    prices.write_text(PRICES, "utf-8")
-
-    def run(day: str, *more: str) -> dict[str, object]:
-        outcome = cli(
-            "replan", "--jobs", str(jobs), "--prices", str(prices), "--history", str(history), "--as-of", day,
-            "--cache", str(tmp_path / "layouts"), "--report", str(report), "--min-saving", "10", "--json", *more,
-        )  # fmt: skip
-        return {"code": outcome.code, "err": outcome.err} | (json.loads(outcome.out) if outcome.out else {})
-
-    assert run("2026-10-02", "--dry-run")["code"] == 10
-    first = run("2026-10-02")
-    assert (first["code"], first["news"], first["repeated"]) == (10, ["small"], False)
-    assert report.is_file()
-    report.unlink()
-    again = run("2026-10-02")
-    assert (again["code"], again["news"], again["repeated"]) == (10, [], True)
-    calm = run("2026-10-03")
-    assert (calm["code"], calm["news"]) == (0, [])
-    assert not report.exists()
-    prices.write_text(PRICES.replace("9.0", "0.1"), "utf-8")
-    held = run("2026-10-20")
-    assert held["code"] == 0
-    assert "held back" in str(held["notes"])
-    switched = run("2026-10-21")
-    assert (switched["code"], switched["news"]) == (10, ["small"])
-    assert report.read_text("utf-8").count("switch") >= 1
-    prices.write_text("broken\n", "utf-8")
-    kept = run("2026-10-22")
-    assert kept["code"] == 0
-    assert "last good prices" in str(kept["notes"])
+    nights = Nights(tmp_path, history_url, cli)
+    assert nights.run("2026-10-02", "--dry-run").code == 10
+    first = nights.run("2026-10-02")
+    assert (first.code, first.out["news"], first.out["repeated"]) == (10, ["small"], False)
+    again = nights.run("2026-10-02")
+    assert (again.code, again.out["news"], again.out["repeated"]) == (10, [], True)
+    calm = nights.run("2026-10-03")
+    assert (calm.code, calm.out["news"]) == (0, [])
+    nights.prices(a100=1.5, h100=0.1)
+    held = nights.run("2026-10-20")
+    assert held.code == 0
+    assert "held back" in str(held.out["notes"])
+    switched = nights.run("2026-10-21")
+    assert (switched.code, switched.out["news"]) == (10, ["small"])
+    (tmp_path / "prices.csv").write_text("broken\n", "utf-8")
+    kept = nights.run("2026-10-22")
+    assert kept.code == 0
+    assert "last good prices" in str(kept.out["notes"])
     replayed = cli(
-        "replan", "--history", str(history), "--as-of", "2026-10-21", "--cache", str(tmp_path / "l"), "--json"
+        "replan", "--history", history_url, "--as-of", "2026-10-21", "--cache", str(tmp_path / "l"), "--json"
     )
-    assert json.loads(replayed.out)["verdicts"] == switched["verdicts"]
-    assert cli("replan", "--history", str(history), "--as-of", "soon").code == 2
-    fresh = cli("replan", "--jobs", str(jobs), "--prices", str(prices), "--history", str(tmp_path / "new.db"))
-    assert fresh.code == 3
+    assert json.loads(replayed.out)["verdicts"] == switched.out["verdicts"]
+    assert cli("replan", "--history", history_url, "--as-of", "soon").code == 2
+    nights.history = str(tmp_path / "new.db")
+    assert nights.run("2026-10-23").code == 3
