@@ -27,7 +27,7 @@ def rent_usd(
         wall_s: how long the run takes.
         term_s: shortest time that is charged (a year for a one-year reservation, 0 on demand).
     """
-    return servers * per_server * usd_per_accelerator_hour * np.maximum(wall_s, term_s) / HOUR_S
+    return servers * per_server * (usd_per_accelerator_hour / HOUR_S) * np.maximum(wall_s, term_s)
 
 
 def purchase_usd(servers: Column, usd_per_server: Column) -> Column:
@@ -37,4 +37,4 @@ def purchase_usd(servers: Column, usd_per_server: Column) -> Column:
 
 def energy_usd(servers: Column, server_w: Column, wall_s: Column, pue: Column, usd_per_kwh: Column) -> Column:
     """Electricity of the servers at their rated draw, with the facility's overhead (PUE)."""
-    return servers * server_w * pue * wall_s / JOULES_PER_KWH * usd_per_kwh
+    return servers * (server_w * pue / JOULES_PER_KWH * usd_per_kwh) * wall_s

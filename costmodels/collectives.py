@@ -61,13 +61,20 @@ def group_latency_s(size: Column, stride: Column, device: Device) -> Column:
     return np.ceil(np.log2(np.maximum(size, 1.0))) * hop
 
 
-def gather_seconds(total_bytes: Column, size: Column, bandwidth: Column, latency_s: Column) -> Column:
-    """All-gather (or reduce-scatter) of ``total_bytes`` over ``size`` members: (n-1)/n of them cross each link.
+def gather_seconds_per_byte(size: Column, bandwidth: Column) -> Column:
+    """Seconds per byte of an all-gather or reduce-scatter over ``size`` members: (n-1)/n of them cross each link.
 
     Source: Thakur et al. 2005, *Optimization of Collective Communication Operations in MPICH*, ring algorithm.
+    """
+    return np.where(size > 1, (size - 1) / size / bandwidth, 0.0)
+
+
+def gather_seconds(total_bytes: Column, size: Column, bandwidth: Column, latency_s: Column) -> Column:
+    """All-gather (or reduce-scatter) of ``total_bytes`` over ``size`` members.
+
     An all-reduce is a reduce-scatter followed by an all-gather: twice this.
     """
-    return np.where(size > 1, total_bytes * (size - 1) / size / bandwidth + latency_s, 0.0)
+    return total_bytes * gather_seconds_per_byte(size, bandwidth) + np.where(size > 1, latency_s, 0.0)
 
 
 def all_to_all_seconds(

@@ -16,4 +16,4 @@ def training_steps(tokens: Column, global_batch: Column, seq: Column) -> Column:
 
 def wall_seconds(steps: Column, step_s: Column, goodput: Column) -> Column:
     """Wall-clock seconds of a run of which the share ``goodput`` makes progress (the rest: failures, checkpoints)."""
-    return steps * step_s / goodput
+    return steps / goodput * step_s

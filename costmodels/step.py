@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from costmodels.collectives import gather_seconds, group_bandwidth, group_latency_s, neighbour_seconds
+from costmodels.collectives import (
+    gather_seconds,
+    gather_seconds_per_byte,
+    group_bandwidth,
+    group_latency_s,
+    neighbour_seconds,
+)
 from costmodels.columns import Column
 from costmodels.device import Device
 from costmodels.efficiency import Efficiency
@@ -31,15 +37,15 @@ def step_seconds(
     data = data_parallel_seconds(stage, s, replicas, r, d, e)
     update = optimizer_seconds(stage, s, replicas, r, d, e)
     steady = stages + bubble + messages + data + update
-    servers = np.maximum(world_size(s, pipe, replicas) / d.server_accelerators, 1.0)
+    doublings = np.log2(np.maximum(world_size(s, pipe, replicas) / d.server_accelerators, 1.0))
     return {
         "stages": stages,
         "bubble": bubble,
         "pipeline_comm": messages,
         "data_comm": data,
         "optimizer": update,
-        "overhead": np.broadcast_to(e.step_overhead_s, np.shape(steady)),
-        "jitter": steady * e.jitter_per_doubling * np.log2(servers),
+        "overhead": e.step_overhead_s,
+        "jitter": steady * (e.jitter_per_doubling * doublings),
     }
 
 
@@ -51,9 +57,10 @@ def pipeline_seconds(stage: StageCosts, s: Shard, pipe: Pipe, replicas: Replicas
     one = neighbour_seconds(
         stage.message_bytes, s.tp * s.cp * replicas.dp, pipe.pp, d, e.scale_up_efficiency, e.scale_out_efficiency
     )
-    exposed = np.where(pipe.vpp > 1, 1.0 - e.tensor_overlap, 1.0)
-    count = 2.0 * (replicas.micro_batches * pipe.vpp + pipe.pp - 1)
-    return np.where(pipe.pp > 1, exposed * count * one, 0.0)
+    exposed = np.where(pipe.pp > 1, np.where(pipe.vpp > 1, 1.0 - e.tensor_overlap, 1.0), 0.0)
+    # The sum over micro-batches · vpp + (pp - 1) messages, with what varies by layout and by replicas kept apart.
+    both_ways = 2.0 * one
+    return exposed * pipe.vpp * (replicas.micro_batches * both_ways) + exposed * ((pipe.pp - 1) * both_ways)
 
 
 def data_parallel_seconds(
@@ -66,8 +73,9 @@ def data_parallel_seconds(
     What overlaps does so with the forward or backward pass of one micro-batch.
     """
     ranks, expert_ranks = sharding_ranks(s, replicas)
-    reduce, gather, copies = np.zeros(()), np.zeros(()), np.zeros(())
+    backward, forward, copies = np.zeros(()), np.zeros(()), np.zeros(())
     travels = np.where(replicas.zero == 0, r.reduce_bytes, r.gather_bytes)
+    again = np.where(replicas.zero >= 3, 1.0, 0.0)
     for params, split, all_ranks, stride in (
         (stage.dense_params, ranks, replicas.dp * s.cp, s.tp),
         (stage.expert_params, expert_ranks, expert_replicas(s, replicas.dp), s.ep * s.etp),
@@ -75,9 +83,10 @@ def data_parallel_seconds(
         if not np.any(params):
             continue
         bandwidth = group_bandwidth(split, stride, d, e.scale_up_efficiency, e.scale_out_efficiency)
-        latency = group_latency_s(split, stride, d)
-        reduce = reduce + gather_seconds(r.reduce_bytes * params, split, bandwidth, latency)
-        gather = gather + gather_seconds(travels * params, split, bandwidth, latency)
+        per_byte = gather_seconds_per_byte(split, bandwidth)
+        latency_s = np.where(split > 1, group_latency_s(split, stride, d), 0.0)
+        backward = backward + params * ((r.reduce_bytes + again * travels) * per_byte) + (1.0 + again) * latency_s
+        forward = forward + params * (travels * per_byte) + latency_s
         # Several copies of the sharded state (HSDP; experts on more ranks than share a state): their gradient shards
         # are all-reduced across the copies.
         replicated = np.maximum(all_ranks / split, 1.0)
@@ -91,12 +100,9 @@ def data_parallel_seconds(
         return traffic - np.minimum(e.data_overlap * traffic, window)
 
     m = replicas.micro_batches
-    gathers_always = replicas.zero >= 3
-    behind_backward = exposed(reduce + np.where(gathers_always, gather, 0.0), stage.backward_s)
-    behind_forward = exposed(gather, stage.forward_s)
     return (
-        np.where(replicas.zero >= 2, m, 1.0) * behind_backward
-        + np.where(gathers_always, m, 1.0) * behind_forward
+        np.where(replicas.zero >= 2, m, 1.0) * exposed(backward, stage.backward_s)
+        + np.where(replicas.zero >= 3, m, 1.0) * exposed(forward, stage.forward_s)
         + exposed(copies, stage.backward_s)
     )
 
@@ -108,11 +114,13 @@ def optimizer_seconds(stage: StageCosts, s: Shard, replicas: Replicas, r: Recipe
     """
     ranks, expert_ranks = sharding_ranks(s, replicas)
     sharded = replicas.zero >= 1
-    params = stage.dense_params / np.where(sharded, ranks, 1.0)
-    params = params + stage.expert_params / np.where(sharded, expert_ranks, 1.0)
     # Without a master copy the parameter itself is read and written.
     own = np.where(r.master_bytes > 0, 1.0, 2.0) * r.parameter_bytes
-    moved = params * (2.0 * (r.master_bytes + r.moment_bytes) + r.gradient_bytes + own)
+    moved_bytes = 2.0 * (r.master_bytes + r.moment_bytes) + r.gradient_bytes + own
     host = np.maximum(d.host_link_bytes_per_s, 1.0)
     memory = d.memory_bandwidth_bytes_per_s * e.memory_efficiency
-    return moved / np.where(replicas.offload_optimizer > 0, host, memory)
+    per_parameter_s = moved_bytes / np.where(replicas.offload_optimizer > 0, host, memory)
+    seconds = stage.dense_params * (per_parameter_s / np.where(sharded, ranks, 1.0))
+    if np.any(stage.expert_params):
+        seconds = seconds + stage.expert_params * (per_parameter_s / np.where(sharded, expert_ranks, 1.0))
+    return seconds

@@ -72,13 +72,15 @@ class Leaders:
 
     def consider(self, scored: Scored) -> None:
         """Take the best candidate of every row of a block, as far as it is good enough."""
-        scores = np.min(scored.score, axis=1)
-        # Of equal scores the documented order takes the earlier, or cheaper, plan; then the smaller cluster.
-        best = np.argmin(np.where(scored.score <= scores[:, None], scored.second, np.inf), axis=1)
-        for row in np.argsort(scores, kind="stable"):
-            if not scores[row] <= self.threshold or not np.isfinite(scores[row]):
+        scores = scored.score.min(axis=2)
+        groups, rows = np.nonzero((scores <= self.threshold) & np.isfinite(scores))
+        for at in np.argsort(scores[groups, rows], kind="stable"):
+            group, row = int(groups[at]), int(rows[at])
+            if scores[group, row] > self.threshold:
                 break
-            self.add(scored.leader(int(row), int(best[row])))
+            # Of equal scores the documented order takes the earlier, or cheaper, plan; then the smaller cluster.
+            best = scored.score[group, row] <= scores[group, row]
+            self.add(scored.leader(group, row, int(np.argmin(np.where(best, scored.second[group, row], np.inf)))))
 
     def add(self, leader: Leader) -> None:
         """Consider a candidate."""
@@ -117,11 +119,11 @@ class Front:
 
     def consider(self, scored: Scored) -> None:
         """Keep the fastest candidate of every cluster size of a block."""
-        rows, places = np.nonzero(np.isfinite(scored.cost))
+        groups, rows, places = np.nonzero(np.isfinite(scored.score))
         if not rows.size:
             return
-        sizes = scored.accelerators[rows, places].astype(np.int64)
-        wall_s = scored.wall_s[rows, places]
+        sizes = scored.accelerators[groups, 0, places].astype(np.int64)
+        wall_s = scored.wall_s[groups, rows, places]
         order = np.lexsort((wall_s, sizes))
         first = order[np.flatnonzero(np.diff(sizes[order], prepend=-1))]
         offer = scored.tariff.price.offer.name
@@ -132,7 +134,7 @@ class Front:
         for one in first[wall_s[first] < fastest[sizes[first]]]:
             size = int(sizes[one])
             fastest[size] = wall_s[one]
-            self._leaders[offer, size] = scored.leader(int(rows[one]), int(places[one]))
+            self._leaders[offer, size] = scored.leader(int(groups[one]), int(rows[one]), int(places[one]))
 
     def ranked(self) -> list[Leader]:
         """The front, cheapest first."""
@@ -149,21 +151,22 @@ class Front:
 
 @dataclass(frozen=True)
 class Scored:
-    """A block of candidates with their figures, rows down and data-parallel degrees across.
+    """A block of candidates with their figures: groups, rows and data-parallel degrees.
 
     Attributes:
         search: the site search it comes from.
         tariff: how it is paid for.
-        layout: degrees of the candidate in a row and place.
-        sequences: gives the sequences that a step of each candidate trains.
-        score: what is minimised (infinite where a constraint is broken).
+        layout: degrees of the candidate of a group, row and place.
+        sequences: gives the sequences that a step of each degree trains, shape as ``accelerators``.
+        score: what is minimised (infinite where a constraint is broken), shape (groups, rows, degrees).
         second: what settles equal scores.
-        cost, wall_s, accelerators: figures of each candidate.
+        cost, wall_s: figures of each candidate.
+        accelerators: of each degree, shape (groups, 1, degrees).
     """
 
     search: SiteSearch
     tariff: Tariff
-    layout: Callable[[int, int], dict[str, int]]
+    layout: Callable[[int, int, int], dict[str, int]]
     sequences: Callable[[], NDArray[np.float64]]
     score: NDArray[np.float64]
     second: NDArray[np.float64]
@@ -171,14 +174,15 @@ class Scored:
     wall_s: NDArray[np.float64]
     accelerators: NDArray[np.float64]
 
-    def leader(self, row: int, place: int) -> Leader:
+    def leader(self, group: int, row: int, place: int) -> Leader:
         """One candidate as a leader."""
+        at = group, row, place
         return Leader(
-            score=float(self.score[row, place]),
-            cost_usd=float(self.cost[row, place]),
-            wall_s=float(self.wall_s[row, place]),
-            accelerators=int(self.accelerators[row, place]),
-            layout=self.layout(row, place),
+            score=float(self.score[at]),
+            cost_usd=float(self.cost[at]),
+            wall_s=float(self.wall_s[at]),
+            accelerators=int(self.accelerators[group, 0, place]),
+            layout=self.layout(*at),
             search=self.search,
             tariff=self.tariff,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import reduce
 
 import numpy as np
 
@@ -340,7 +341,7 @@ class Tariff:
 
     def total(self, accelerators: Column, wall_s: Column) -> Column:
         """USD in all."""
-        return sum(self.components(accelerators, wall_s).values(), start=np.zeros(()))
+        return reduce(np.add, self.components(accelerators, wall_s).values())
 
     @property
     def max_accelerators(self) -> float:

@@ -7,10 +7,11 @@ shards and stages whose limit is above the best plan found are never expanded. T
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import reduce
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,20 +20,18 @@ from catalogs.catalog import Catalog
 from costmodels.columns import Column
 from costmodels.layout import Pipe, Replicas, Shard
 from costmodels.partition import peak_stages
-from costmodels.stage import StageBytes, StageCosts, layers_of, stage_bytes, stage_costs, stage_seconds
+from costmodels.stage import layers_of, stage_bytes, stage_costs, stage_seconds
 from optimizer.job import Job
 from optimizer.leaders import Front, Leader, Leaders, Scored
 from optimizer.market import Site, tariffs
 from optimizer.physics import Physics
-from optimizer.space import Space, Spaces
+from optimizer.space import Spaces
+from optimizer.stage_table import Block, Ranks, Stages, blocks
 
 Objective = Literal["cost", "time"]
 
 STAGE_ROWS = 100_000
 """Most stage rows expanded at once, so that memory stays bounded for any space."""
-
-BLOCK_ROWS = 20_000
-"""About how many candidate rows are evaluated at once: enough to amortise a call, few enough to stay in cache."""
 
 INTERRUPTED = "interrupt"
 """Name under which a certificate counts rows that an interrupt left unseen."""
@@ -167,7 +166,7 @@ class SiteSearch:
         floors = self._objective_floor(stages.accelerator_s)
         order = np.argsort(floors, kind="stable")
         order = order[rows[order] > 0]
-        size = FIRST_BATCH
+        size = FIRST_BATCH if self.prune_by_bound else max(len(order), 1)
         while len(order):
             keep = self._worth(floors[order], leaders)
             dropped = order[~keep]
@@ -178,7 +177,7 @@ class SiteSearch:
             if len(batch):
                 self._evaluate(stages.take(batch), leaders, certificate)
 
-    def _expand(self, chosen: NDArray[np.intp]) -> _Stages:
+    def _expand(self, chosen: NDArray[np.intp]) -> Stages:
         """All stage rows of some shards: shards down, choices across, then flattened."""
         p, c = self.physics, self.space.choices
         shards = self.space.shards.map(lambda column: column[chosen][:, None])
@@ -204,9 +203,11 @@ class SiteSearch:
             return np.broadcast_to(column, shape).reshape(-1)
 
         world = flat(shards.tp * shards.cp * pipe.pp)
+        depths, depth = np.unique(c.pipe.pp, return_inverse=True)
         s = shards.map(flat)
         accelerator_s = world * flat(costs.slowest_s) / (s.micro_batch * p.seq) * p.tokens / p.goodput
-        return _Stages(
+        return Stages(
+            group=(np.arange(len(chosen))[:, None] * len(depths) + depth[None, :]).reshape(-1),
             shard=s,
             pipe=pipe.map(flat),
             costs=costs.map(flat),
@@ -216,7 +217,7 @@ class SiteSearch:
             rows=self.space.rows_per_stage(world, s, pipe.map(flat)),
         )
 
-    def _evaluate(self, stages: _Stages, leaders: Leaders | Front, certificate: Certificate) -> None:
+    def _evaluate(self, stages: Stages, leaders: Leaders | Front, certificate: Certificate) -> None:
         """Evaluate stage rows: memory by bisection over the degrees, then time in blocks of degrees across."""
         for deep in (False, True):
             for activations in (0, 1):
@@ -226,48 +227,50 @@ class SiteSearch:
                     self._evaluate_ways(stages.take(np.flatnonzero(here)), ways, leaders, certificate)
 
     def _evaluate_ways(
-        self, part: _Stages, ways: list[tuple[int, int]], leaders: Leaders | Front, certificate: Certificate
+        self, part: Stages, ways: list[tuple[int, int]], leaders: Leaders | Front, certificate: Certificate
     ) -> None:
         counts = part.rows // len(ways)
-        # Rows with similar numbers of degrees share a block, so that little of it is padding.
-        order = np.argsort(counts, kind="stable")
-        part, counts = part.take(order), counts[order]
         degrees, begins = self.space.replicas.listed(part.world, part.shard.micro_batch)
-        first = [self._first_fit(part, degrees, begins, counts, zero, offload) for zero, offload in ways]
-        roomy = np.minimum.reduce(first) < counts
-        certificate.prune("memory", int(counts[~roomy].sum()) * len(ways))
+        fits = np.stack([self._first_fit(part, degrees, begins, counts, *way) for way in ways])
+        least = fits.min(axis=0)
+        roomy = np.flatnonzero(least < counts)
+        certificate.prune("memory", int(counts.sum() - counts[roomy].sum()) * len(ways))
         certificate.evaluated += int(counts[roomy].sum()) * len(ways)
-        part, counts, begins = part.take(np.flatnonzero(roomy)), counts[roomy], begins[roomy]
-        first = [one[roomy] for one in first]
-        for start, end in _blocks(counts):
-            rows = slice(start, end)
-            place = np.arange(counts[end - 1])[None, :]
-            real = place < counts[rows, None]
-            table = degrees[np.minimum(begins[rows, None] + place, len(degrees) - 1)]
-            column = part.take(rows).column()
-            for (zero, offload), lowest in zip(ways, first, strict=True):
-                self._evaluate_block(column, table, real & (place >= lowest[rows, None]), zero, offload, leaders)
+        if not roomy.size:
+            return
+        part, counts, begins, fits = part.take(roomy), counts[roomy], begins[roomy], fits[:, roomy]
+        # Degrees below the first that fits any row of the group are not looked at.
+        start = _least_by_group(part.group, least[roomy])
+        for index, real in blocks(part.group, counts - start):
+            one = index[:, :1]
+            place = start[one] + np.arange(int((counts - start)[one].max()))
+            exists = (place < counts[one])[:, None, :] & real[:, :, None]
+            table = degrees[np.minimum(begins[one] + place, len(degrees) - 1)][:, None, :]
+            block = part.block(index)
+            for way, lowest in zip(ways, fits, strict=True):
+                valid = exists & (place[:, None, :] >= lowest[index][:, :, None])
+                self._evaluate_block(block, table, valid, *way, leaders)
 
     def _evaluate_block(
         self,
-        column: _Stages,
+        block: Block,
         degrees: Column,
         valid: NDArray[np.bool_],
         zero: int,
         offload: int,
         leaders: Leaders | Front,
     ) -> None:
-        replicas = self._replicas(column.shard.micro_batch, degrees, zero, offload)
-        valid = valid & self._valid(column, replicas)
+        replicas = self._replicas(block.shard.micro_batch, degrees, zero, offload)
+        valid = valid & self._valid(block, replicas)
         if not valid.any():
             return
-        step_s = sum(self.physics.step(column.costs, column.shard, column.pipe, replicas).values())
-        wall_s = np.asarray(self.physics.wall(np.asarray(step_s), column.shard, replicas))
-        self._offer(column, degrees, zero, offload, valid, wall_s, column.world * degrees, leaders)
+        step_s = reduce(np.add, self.physics.step(block.costs, block.shard, block.pipe, replicas).values())
+        wall_s = np.asarray(self.physics.wall(step_s, block.shard, replicas))
+        self._offer(block, degrees, zero, offload, valid, wall_s, leaders)
 
     def _first_fit(
         self,
-        part: _Stages,
+        part: Stages,
         degrees: Column,
         begins: NDArray[np.int64],
         counts: NDArray[np.int64],
@@ -276,17 +279,21 @@ class SiteSearch:
     ) -> NDArray[np.int64]:
         """Per row, the place of the smallest degree that fits the memory (the number of degrees if none does).
 
-        More replicas never need more memory, so the place is found by bisection.
+        More replicas never need more memory, so the place is found by bisection, after a look at both ends, which
+        settles most rows.
         """
         low, high = np.zeros(len(counts), dtype=np.int64), counts.copy()
         ranks = part.ranks
+        look = 0
         while (open_rows := np.flatnonzero(low < high)).size:
-            middle = (low[open_rows] + high[open_rows]) // 2
-            rows = ranks.take(open_rows)
+            ends = (low[open_rows], high[open_rows] - 1)
+            middle = ends[look] if look < len(ends) else (low[open_rows] + high[open_rows]) // 2
+            rows = ranks if open_rows.size == len(counts) else ranks.take(open_rows)
             replicas = self._replicas(rows.shard.micro_batch, degrees[begins[open_rows] + middle], zero, offload)
             fits = self._fits(rows, replicas)
             high[open_rows] = np.where(fits, middle, high[open_rows])
             low[open_rows] = np.where(fits, low[open_rows], middle + 1)
+            look += 1
         return low
 
     def _replicas(self, micro_batch: Column, degrees: Column, zero: int, offload: int) -> Replicas:
@@ -298,50 +305,54 @@ class SiteSearch:
             micro_batches=self.space.replicas.micro_batches(degrees, micro_batch),
         )
 
-    def _fits(self, ranks: _Ranks, replicas: Replicas) -> NDArray[np.bool_]:
+    def _fits(self, ranks: Ranks, replicas: Replicas) -> NDArray[np.bool_]:
         fits = np.ones(replicas.dp.shape, dtype=bool)
         for part in ranks.parts:
             total = sum(self.physics.memory(part, ranks.shard, ranks.pipe, replicas).values())
             fits &= np.asarray(total) <= self.physics.device.memory_bytes
         return fits
 
-    def _valid(self, column: _Stages, replicas: Replicas) -> NDArray[np.bool_]:
+    def _valid(self, block: Block, replicas: Replicas) -> NDArray[np.bool_]:
         valid = np.ones(replicas.dp.shape, dtype=bool)
-        if np.any(column.pipe.vpp > 1):
-            turns = replicas.micro_batches / column.pipe.pp
-            valid &= (column.pipe.vpp == 1) | (turns == np.floor(turns))
-        if np.any(column.shard.ep > 1):
-            groups = column.shard.tp * column.shard.cp * replicas.dp / column.shard.ep
-            valid &= groups == np.floor(groups)
+        if np.any(block.pipe.vpp > 1):
+            turns = replicas.micro_batches / block.pipe.pp
+            valid = (block.pipe.vpp == 1) | (turns == np.floor(turns))
+        if np.any(block.shard.ep > 1):
+            groups = block.shard.tp * block.shard.cp * replicas.dp / block.shard.ep
+            valid = valid & (groups == np.floor(groups))
         return valid
 
     def _offer(
         self,
-        column: _Stages,
+        block: Block,
         degrees: Column,
         zero: int,
         offload: int,
         valid: NDArray[np.bool_],
         wall_s: Column,
-        accelerators: Column,
         leaders: Leaders | Front,
     ) -> None:
         """Show the leaders the candidates of a block, once for every way of paying."""
+        accelerators = block.world * degrees
         in_time = wall_s * self._delay(accelerators) if self._deviations else wall_s
         valid = valid & (in_time <= self.job.deadline_s)
+        by_cost = self.objective == "cost"
+
+        def layout(group: int, row: int, place: int) -> dict[str, int]:
+            return block.layout(group, row, int(degrees[group, 0, place]), zero, offload, self.space)
+
         for tariff in self.tariffs:
-            cost = np.where(
-                valid & (accelerators <= tariff.max_accelerators), tariff.total(accelerators, wall_s), np.inf
-            )
-            cost = np.where(cost <= self.job.budget_usd, cost, np.inf)
-            by_cost = self.objective == "cost"
+            cost = tariff.total(accelerators, wall_s)
+            allowed = valid & (accelerators <= tariff.max_accelerators)
+            if self.job.budget_usd < np.inf:
+                allowed &= cost <= self.job.budget_usd
             leaders.consider(
                 Scored(
                     search=self,
                     tariff=tariff,
-                    layout=lambda row, place: column.layout(row, int(degrees[row, place]), zero, offload, self.space),
-                    sequences=lambda: self.space.replicas.sequences(degrees, column.shard.micro_batch),
-                    score=cost if by_cost else np.where(np.isfinite(cost), wall_s, np.inf),
+                    layout=layout,
+                    sequences=lambda: self.space.replicas.sequences(degrees, block.shard.micro_batch),
+                    score=np.where(allowed, cost if by_cost else wall_s, np.inf),
                     second=wall_s if by_cost else cost,
                     cost=cost,
                     wall_s=wall_s,
@@ -350,103 +361,17 @@ class SiteSearch:
             )
 
 
-@dataclass(frozen=True)
-class _Ranks:
-    """The part of a table of stage rows that memory depends on."""
-
-    shard: Shard
-    pipe: Pipe
-    parts: tuple[StageBytes, ...]
-
-    def take(self, index: NDArray[np.intp]) -> _Ranks:
-        """Some of the rows."""
-
-        def chosen(column: Column) -> Column:
-            return column[index]
-
-        return _Ranks(self.shard.map(chosen), self.pipe.map(chosen), tuple(part.map(chosen) for part in self.parts))
-
-
-@dataclass(frozen=True)
-class _Stages:
-    """A flat table of stage rows."""
-
-    shard: Shard
-    pipe: Pipe
-    costs: StageCosts
-    parts: tuple[StageBytes, ...]
-    world: Column
-    accelerator_s: Column
-    rows: NDArray[np.int64]
-
-    def take(self, index: NDArray[np.intp] | slice) -> _Stages:
-        """Some of the rows (a slice copies nothing)."""
-        return self._map(lambda column: column[index])
-
-    def column(self) -> _Stages:
-        """The rows as columns of width one, to broadcast against data-parallel degrees."""
-        return self._map(lambda column: column[:, None])
-
-    def _map(self, function: Any) -> _Stages:
-        return _Stages(
-            shard=self.shard.map(function),
-            pipe=self.pipe.map(function),
-            costs=self.costs.map(function),
-            parts=tuple(part.map(function) for part in self.parts),
-            world=function(self.world),
-            accelerator_s=function(self.accelerator_s),
-            rows=function(self.rows),
-        )
-
-    @property
-    def ranks(self) -> _Ranks:
-        """What the memory of the rows depends on; peak stages that are another one for every row are left out."""
-        parts: list[StageBytes] = []
-        for part in self.parts:
-            if not any(np.array_equal(part.stage, other.stage) for other in parts):
-                parts.append(part)
-        return _Ranks(self.shard, self.pipe, tuple(parts))
-
-    def layout(self, row: int, dp: int, zero: int, offload: int, space: Space) -> dict[str, int]:
-        """The degrees of one candidate, as whole numbers."""
-        s, p = self.shard.map(lambda column: column[row : row + 1, 0]), self.pipe.map(lambda c: c[row : row + 1, 0])
-        row = 0
-        micro_batch = int(s.micro_batch[row])
-        micro_batches = space.replicas.micro_batches_of(dp, micro_batch)
-        return {
-            "tp": int(s.tp[row]),
-            "sp": int(s.sp[row]),
-            "pp": int(p.pp[row]),
-            "vpp": int(p.vpp[row]),
-            "zero_bubble": int(p.zero_bubble[row]),
-            "dp": dp,
-            "cp": int(s.cp[row]),
-            "ep": int(s.ep[row]),
-            "etp": int(s.etp[row]),
-            "zero": zero,
-            "zero_group": 0,
-            "micro_batch": micro_batch,
-            "micro_batches": micro_batches,
-            "selective": int(s.selective[row]),
-            "recompute_layers": int(s.recompute_layers[row]),
-            "offload_activations": int(s.offload_activations[row]),
-            "offload_optimizer": offload,
-        }
+def _least_by_group(group: NDArray[np.intp], values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The least value in each row's group."""
+    _, number = np.unique(group, return_inverse=True)
+    least = np.full(int(number.max()) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(least, number, values)
+    return least[number]
 
 
 def _rows_of(column: Column, chosen: NDArray[np.intp]) -> Column:
     """A shard-level column as rows; columns that are the same for all shards stay 0-d."""
     return column if column.ndim == 0 else column[chosen][:, None]
-
-
-def _blocks(degrees: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Cut rows with ascending numbers of degrees into blocks of about :data:`BLOCK_ROWS` cells, padding included."""
-    start = 0
-    while start < len(degrees):
-        cells = np.arange(1, min(len(degrees) - start, BLOCK_ROWS) + 1) * degrees[start : start + BLOCK_ROWS]
-        end = start + max(int(np.searchsorted(cells, BLOCK_ROWS, side="right")), 1)
-        yield start, end
-        start = end
 
 
 def search(

@@ -31,7 +31,15 @@ from optimizer.market import Price, Site
 from optimizer.search import Certificate, SiteSearch
 from optimizer.space import Spaces
 
-_FORMULAS = ("search.py", "space.py", "physics.py", "leaders.py", "market.py", "replan/layouts_cache.py")
+_FORMULAS = (
+    "search.py",
+    "stage_table.py",
+    "space.py",
+    "physics.py",
+    "leaders.py",
+    "market.py",
+    "replan/layouts_cache.py",
+)
 _BATCHES = 2**31
 """More than the sequences of any step, so that size and sequences make one whole number."""
 _ECONOMIC = ("tokens", "deadline_s", "budget_usd", "hardware", "tenures", "offers", "frameworks", "assumptions")
@@ -100,19 +108,19 @@ class _Fastest:
 
     def consider(self, scored: Scored) -> None:
         """Take the candidates of a block that are faster than what is known."""
-        rows, places = np.nonzero(np.isfinite(scored.cost))
+        groups, rows, places = np.nonzero(np.isfinite(scored.score))
         if not rows.size:
             return
-        step_s = scored.wall_s[rows, places]
-        keys = scored.accelerators[rows, places].astype(np.int64) * _BATCHES
-        keys += scored.sequences()[rows, places].astype(np.int64)
+        step_s = scored.wall_s[groups, rows, places]
+        keys = scored.accelerators[groups, 0, places].astype(np.int64) * _BATCHES
+        keys += scored.sequences()[groups, 0, places].astype(np.int64)
         place = np.searchsorted(self._keys, keys)
         known = np.append(self._keys, -1)[place] == keys
         faster = np.flatnonzero(~known | (step_s < np.append(self._step_s, np.inf)[place]))
         order = faster[np.lexsort((step_s[faster], keys[faster]))]
         new = order[np.flatnonzero(np.diff(keys[order], prepend=-1))]
         for one in new:
-            found = scored.layout(int(rows[one]), int(places[one]))
+            found = scored.layout(int(groups[one]), int(rows[one]), int(places[one]))
             self.best[divmod(int(keys[one]), _BATCHES)] = float(step_s[one]), found
         # Of equal keys the first is kept: the new one.
         keys, first = np.unique(np.concatenate([keys[new], self._keys]), return_index=True)
