@@ -36,6 +36,8 @@ def read_books(
         DataFileError: a source fails that never had a good book.
     """
     before = {one.source: one for one in last.sources} if last else {}
+    # Only a later night confirms a held price: the same night again reads the same book.
+    confirms = last is not None and last.as_of < as_of
     books, notes = [], []
     for source in sources:
         good = before.get(source.where)
@@ -43,7 +45,7 @@ def read_books(
             quotes, problems = source.read(catalog, as_of)
             checked = check(
                 source.where, quotes, problems, as_of=as_of, today=today,
-                last=good.book if good else None, held=good.held if good else None, limits=limits,
+                last=good.book if good else None, held=good.held if good and confirms else None, limits=limits,
             )  # fmt: skip
         except DataFileError as error:
             if good is None:

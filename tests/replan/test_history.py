@@ -22,8 +22,9 @@ from optimizer.replan.decide import Standing, Verdict
 from optimizer.replan.history import MIGRATIONS, History, Night, SourceBook, standing_plans
 from optimizer.replan.lock import exclusive
 from tests.cli.conftest import Cli, cli  # noqa: F401
-from tests.replan.conftest import FreshHistory, Server
+from tests.replan.conftest import FreshHistory
 from tests.replan.nights import Nights
+from tests.replan.postgresql import Server
 from tests.replan.test_reprice import BOOK
 
 PLAN = Standing(BOOK.quotes[0].key, "a100-sxm-80g", 8, 1.0, "2026-10-01")
@@ -243,7 +244,7 @@ def test_no_history_there_is_told_without_its_password(url: str, error: type[Exc
 
 
 def test_a_server_that_goes_away_loses_nothing(server: Server) -> None:
-    url = server.create("goes_away")
+    url = server.create()
     history = History(url)
     history.record(night(0), {"channel": "body"})
     try:
@@ -273,6 +274,7 @@ def test_nights_at_the_command_line(tmp_path: Path, history_url: str, cli: Cli) 
     held = nights.run("2026-10-20")
     assert held.code == 0
     assert "held back" in str(held.out["notes"])
+    assert nights.run("2026-10-20").out["repeated"]  # the same book is no confirmation of itself
     switched = nights.run("2026-10-21")
     assert (switched.code, switched.out["news"]) == (10, ["small"])
     (tmp_path / "prices.csv").write_text("broken\n", "utf-8")

@@ -1,0 +1,82 @@
+"""A PostgreSQL server of one's own, from Debian's package: a folder, a Unix socket in it, no network."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from optimizer.replan.database import database_url
+
+SERVERS = Path("/usr/lib/postgresql")
+"""Where Debian's package puts initdb and pg_ctl, one folder per version."""
+
+
+class Server:
+    """A throw-away PostgreSQL: a folder, a Unix socket in it, no network."""
+
+    def __init__(self, binaries: Path, folder: Path) -> None:
+        self.binaries, self.folder = binaries, folder
+        self._numbers = count()
+        # The server refuses to run as root.
+        self.user = "postgres" if os.getuid() == 0 else None
+        if self.user is not None:
+            account = pwd.getpwnam(self.user)
+            os.chown(folder, account.pw_uid, account.pw_gid)
+        self._call("initdb", "-D", str(folder / "data"), "-U", "planner", "-A", "trust", "-E", "UTF8", "--no-sync")
+        self.start()
+
+    def start(self) -> None:
+        options = f"-k {self.folder} -c listen_addresses='' -c fsync=off"
+        self._call(
+            "pg_ctl", "-D", str(self.folder / "data"), "-w", "-o", options, "-l", str(self.folder / "log"), "start"
+        )
+
+    def stop(self) -> None:
+        """As a crash would: nothing is finished first."""
+        self._call("pg_ctl", "-D", str(self.folder / "data"), "-w", "-m", "immediate", "stop")
+
+    def url(self, database: str) -> str:
+        return f"postgresql://planner@/{database}?host={self.folder}"
+
+    def create(self) -> str:
+        """The URL of a new, empty database."""
+        name = f"history{next(self._numbers)}"
+        engine = sa.create_engine(database_url(self.url("postgres")), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(sa.text(f"create database {name}"))
+        engine.dispose()
+        return self.url(name)
+
+    def _call(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [str(self.binaries / program), *arguments],
+            user=self.user, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+
+def installed() -> list[Path]:
+    """The folders of the programs of every installed version, oldest first."""
+    return sorted((path.parent for path in SERVERS.glob("*/bin/initdb")), key=lambda path: int(path.parts[-2]))
+
+
+@contextmanager
+def server() -> Iterator[Server]:
+    """A running server of the newest installed version; it and its databases are gone afterwards."""
+    # Short, for the path of a Unix socket is at most 107 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="clusterplan-", dir="/tmp"))
+    try:
+        running = Server(installed()[-1], folder)
+        yield running
+        running.stop()
+    finally:
+        shutil.rmtree(folder)
