@@ -79,10 +79,12 @@ def replan(
     """
     import datetime
     import os
+    from contextlib import nullcontext
     from importlib.metadata import version
 
     from catalogs.errors import UsageError
     from optimizer.cli.layers import open_catalog
+    from optimizer.cli.output import warn
     from optimizer.replan.history import History, standing_plans
     from optimizer.replan.integrity import Limits
     from optimizer.replan.jobs import Rules, read_jobs
@@ -121,7 +123,7 @@ def replan(
             raise UsageError("--jobs is missing")
         rules = Rules(min_saving_usd=min_saving, min_saving_share=min_share, cool_down_days=cool_down)
         wanted = read_jobs(jobs, opened, rules)
-        with exclusive(recorded.engine, wait):
+        with nullcontext() if dry_run else exclusive(recorded.engine, wait):
             last = recorded.last()
             books, notes = read_books(
                 [Source.parse(one) for one in prices], last, opened, night_of, today, Limits(jump=jump)
@@ -141,3 +143,5 @@ def replan(
         raise typer.Exit(night.exit_code)
     finally:
         recorded.close()
+        if layouts.unkept:
+            warn(layouts.unkept)

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -145,11 +146,13 @@ class LayoutCache:
     Attributes:
         folder: where they are kept (None: memory only).
         evaluated: sites evaluated because no entry was there.
+        unkept: why entries could not be written to the folder; they are evaluated again by the next run.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
         self.evaluated = 0
+        self.unkept = ""
         self._known: dict[str, Steps] = {}
         self._layouts: dict[tuple[str, float], Layouts] = {}
 
@@ -190,7 +193,6 @@ class LayoutCache:
     def _save(self, digest: str, steps: Steps) -> None:
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         np.savez(
             buffer,
@@ -201,8 +203,14 @@ class LayoutCache:
             names=np.array(steps.names),
         )
         part = self.folder / f".{digest}.{os.getpid()}"
-        part.write_bytes(buffer.getvalue())
-        part.replace(self.folder / f"{digest}.npz")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(buffer.getvalue())
+            part.replace(self.folder / f"{digest}.npz")
+        except OSError as error:
+            self.unkept = f"{self.folder}: layouts cannot be kept ({error.strerror}); the next run evaluates them again"
+            with suppress(OSError):
+                part.unlink()
 
 
 def evaluate(job: Job, site: Site, catalog: Catalog) -> Steps:
