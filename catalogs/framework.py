@@ -12,6 +12,7 @@ from catalogs.record import Record
 Recompute = Literal["none", "selective", "full"]
 Offload = Literal["none", "optimizer", "activations"]
 Schedule = Literal["1f1b", "interleaved", "zero_bubble"]
+AdapterModule = Literal["q", "k", "v", "o", "gate", "up", "down"]
 
 
 class Framework(Record):
@@ -49,6 +50,8 @@ class Framework(Record):
         reserve_bytes: held by driver, runtime and communication libraries outside the allocator, per device.
         fragmentation: share of the allocated peak that the caching allocator reserves on top.
         memory_log_sigma: standard deviation of log(measured / predicted) peak memory.
+        joint_adapters: matrices that are multiplied as one (queries, keys and values; gate and up) share one adapter.
+        adapter_rank, adapter_modules: of the adapters in its published benchmarks, where they do not say otherwise.
     """
 
     vendors: tuple[str, ...]
@@ -64,6 +67,9 @@ class Framework(Record):
     recompute: tuple[Recompute, ...]
     offload: tuple[Offload, ...]
     operator_recompute: bool = False
+    joint_adapters: bool = False
+    adapter_rank: int | None = Field(default=None, ge=1)
+    adapter_modules: tuple[AdapterModule, ...] = ()
     flash_attention: bool
     fused_mlp_activation: bool
     fused_softmax_loss: bool

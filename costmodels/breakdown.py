@@ -30,11 +30,15 @@ def micro_batch_breakdown(x: Setting, pipe: Pipe) -> dict[str, Column]:
 
     ``matmul`` are the linear layers, ``attention`` scores and context, ``elementwise`` memory-bound kernels,
     ``launch`` waiting for the host, ``tensor_comm``, ``context_comm`` and ``expert_comm`` exposed collectives,
-    ``head`` output head and loss, ``recompute`` repeated forward work, ``offload`` exposed host traffic.
+    ``head`` output head and loss, ``recompute`` repeated forward work, ``offload`` exposed host traffic,
+    ``reference`` (where there is one) the forward passes of a reference model.
     """
     dense, moe, heads = slowest_stage(x, pipe)
     whole = stage_seconds(x, layers_of(x), pipe, dense, moe, heads)
     dense, moe, heads = with_prediction_layers(x.architecture, dense, moe, heads)
+    reference = {}
+    if x.tuning is not None and np.any(x.tuning.reference > 0):
+        reference["reference"] = whole.forward * x.tuning.reference / (1.0 + x.tuning.reference)
     layers: LayerSeconds = dense_layer(x).times(dense) + moe_layer(x).times(moe)
     output = head(x).passes
     return {
@@ -48,4 +52,4 @@ def micro_batch_breakdown(x: Setting, pipe: Pipe) -> dict[str, Column]:
         "head": heads * (output.forward + output.backward),
         "recompute": whole.recompute,
         "offload": whole.offload,
-    }
+    } | reference

@@ -22,8 +22,12 @@ class Columns:
 
     @classmethod
     def stack(cls, items: Sequence[Self]) -> Self:
-        """One bundle of shape ``(len(items),)`` from bundles of 0-d columns."""
-        return cls(**{name: np.array([getattr(item, name) for item in items]) for name in cls.names()})
+        """One bundle of shape ``(len(items),)`` from bundles of 0-d columns, nested bundles included."""
+
+        def stacked(values: list[Any]) -> Any:
+            return type(values[0]).stack(values) if isinstance(values[0], Columns) else np.array(values)
+
+        return cls(**{name: stacked([getattr(item, name) for item in items]) for name in cls.names()})
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from costmodels.adapters import Tuning, Work, dense_adapters, moe_adapters
 from costmodels.architecture import Architecture
 from costmodels.collectives import all_to_all_seconds, gather_seconds, group_bandwidth, group_latency_s
 from costmodels.columns import Column, Columns
@@ -23,8 +24,14 @@ HEAD_DIM_OVERHEAD = 32.0
 BACKWARD_LAUNCHES = 1.5
 """Kernels launched by the backward pass of a layer over those of the forward pass."""
 
+FROZEN_LAUNCHES = 1.0
+"""The same where weights are frozen: the products and transposes of weight gradients are not launched."""
+
 MOE_LAUNCHES = 2.0
 """Kernels of an MoE layer (router, permutation, grouped products) over those of a dense layer."""
+
+ADAPTER_LAUNCHES = 0.2
+"""Kernels of one adapter (two products, a scaling, an addition) over those of a dense layer (about twenty)."""
 
 VOCABULARY_MULTIPLE = 128.0
 """Megatron-LM's make-vocab-size-divisible-by."""
@@ -127,7 +134,15 @@ class PassSeconds(Columns):
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """Everything a layer's seconds depend on besides its kind: one bundle instead of six arguments."""
+    """Everything a layer's seconds depend on besides its kind: one bundle instead of eight arguments.
+
+    Attributes:
+        architecture, shard, recipe, device, efficiency: columns.
+        seq: tokens of a sequence.
+        span: tokens over which attention reaches, those of an example where several are packed into a sequence
+            (None: the whole sequence).
+        tuning: what of the model is trained (None: all of it).
+    """
 
     architecture: Architecture
     shard: Shard
@@ -135,20 +150,27 @@ class Setting:
     device: Device
     efficiency: Efficiency
     seq: Column
+    span: Column | None = None
+    tuning: Tuning | None = None
+
+    @property
+    def reach(self) -> Column:
+        """Tokens over which attention reaches."""
+        return self.seq if self.span is None else np.minimum(self.span, self.seq)
 
 
 def dense_layer(x: Setting) -> LayerSeconds:
     """Seconds of a layer with a dense MLP (0 where no model has one)."""
     if not np.any(x.architecture.dense_layers):
         return _nothing()
-    return _floored(x, _attention_block(x) + _dense_mlp_block(x), 1.0)
+    return _floored(x, _attention_block(x) + _dense_mlp_block(x), 1.0, dense_adapters)
 
 
 def moe_layer(x: Setting) -> LayerSeconds:
     """Seconds of a layer with routed experts (0 where no model has them)."""
     if not np.any(x.architecture.moe_layers):
         return _nothing()
-    return _floored(x, _attention_block(x) + _moe_block(x), MOE_LAUNCHES)
+    return _floored(x, _attention_block(x) + _moe_block(x), MOE_LAUNCHES, moe_adapters)
 
 
 def head(x: Setting) -> LayerSeconds:
@@ -160,7 +182,8 @@ def head(x: Setting) -> LayerSeconds:
     memory = head_bytes(a, s, x.recipe, x.seq)
     half = np.full(np.shape(x.recipe.operand_bytes), HALF)
     rate = x.device.attention_flops_per_s
-    return _block(x, linears, memory, rate=rate, operand_bytes=half, tensor_collectives=one)
+    block = _block(x, linears, memory, rate=rate, operand_bytes=half, tensor_collectives=one)
+    return block if x.tuning is None else _frozen(block, x.tuning.frozen)
 
 
 def vocabulary_shard(a: Architecture, s: Shard) -> Column:
@@ -198,7 +221,7 @@ def _attention_core(x: Setting) -> LayerSeconds:
     a, s, e, d = x.architecture, x.shard, x.efficiency, x.device
     flash = x.recipe.flash > 0
     sequences = s.micro_batch / (s.tp * s.cp)
-    skipping = attention_core_flops(a, x.seq, causal=True)
+    skipping = x.seq / x.reach * attention_core_flops(a, x.reach, causal=True)
     square = attention_core_flops(a, x.seq, causal=False)
     width = a.q_width / a.heads
     shape = (width / (width + HEAD_DIM_OVERHEAD)) / (128.0 / (128.0 + HEAD_DIM_OVERHEAD))
@@ -317,18 +340,48 @@ def _block(
     )
 
 
-def _floored(x: Setting, layer: LayerSeconds, launches: float) -> LayerSeconds:
+def _frozen(layer: LayerSeconds, frozen: Column) -> LayerSeconds:
+    """The seconds without weight gradients where the weights are frozen."""
+    left = (1.0 - frozen) * layer.weight_gradient
+    return replace(layer, matmul_b=layer.matmul_b - frozen * layer.weight_gradient, weight_gradient=left)
+
+
+def _adapted(x: Setting, layer: LayerSeconds, tuning: Tuning, work: Work) -> tuple[LayerSeconds, tuple[Column, Column]]:
+    """A layer with frozen weights and adapters beside them, and its kernels in each pass over those of a forward pass.
+
+    Adapters work in half precision, by kernels of their own that are not fused with the products beside them; four-bit
+    weights are expanded before every product.
+    """
+    a, s, e, d = x.architecture, x.shard, x.efficiency, x.device
+    bandwidth = d.memory_bandwidth_bytes_per_s * e.memory_efficiency
+    rate = d.attention_flops_per_s * e.gemm_efficiency
+    cost = work(a, s, tuning, x.seq)
+    added = _nothing(
+        matmul_f=cost.flops / rate,
+        matmul_b=2.0 * cost.flops / rate,
+        memory_f=(cost.forward_bytes + cost.expanded_bytes) / bandwidth,
+        memory_b=(cost.backward_bytes + cost.expanded_bytes) / bandwidth,
+    )
+    kernels = ADAPTER_LAUNCHES * cost.adapters
+    backward = BACKWARD_LAUNCHES + tuning.frozen * (FROZEN_LAUNCHES - BACKWARD_LAUNCHES)
+    return _frozen(layer, tuning.frozen) + added, (1.0 + kernels, backward + BACKWARD_LAUNCHES * kernels)
+
+
+def _floored(x: Setting, layer: LayerSeconds, launches: float, work: Work) -> LayerSeconds:
     """The layer with the wait for the host where the device is faster than the launches, and for the tp ranks.
 
     The host runs ahead of the device, so launching is a floor and not an addition. Each of the two tensor-parallel
     collectives of a pass waits for the last rank to arrive.
     """
+    kernels: tuple[Column, Column] = np.ones(()), np.asarray(BACKWARD_LAUNCHES)
+    if x.tuning is not None:
+        layer, kernels = _adapted(x, layer, x.tuning, work)
     passes = layer.passes
     launch = launches * x.efficiency.layer_launch_s
     meeting = np.where(x.shard.tp > 1, COLLECTIVES_PER_PASS * x.efficiency.collective_s, 0.0)
     return layer + _nothing(
-        launch_f=_beyond(launch, passes.forward),
-        launch_b=_beyond(BACKWARD_LAUNCHES * launch, passes.backward),
+        launch_f=_beyond(kernels[0] * launch, passes.forward),
+        launch_b=_beyond(kernels[1] * launch, passes.backward),
         tensor_f=meeting,
         tensor_b=meeting,
     )

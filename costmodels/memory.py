@@ -35,7 +35,8 @@ def rank_bytes(stage: StageBytes, s: Shard, pipe: Pipe, replicas: Replicas, r: R
     or logits, ``fragmentation`` the allocator's share, ``reserve`` what driver and communication libraries hold.
 
     Where the working parameter is the optimizer's own (fully sharded data parallel: wider than what travels), ZeRO 2
-    splits it too, and what its ranks hold whole are the gathered copies.
+    splits it too, and what its ranks hold whole are the gathered copies. Where weights are frozen, or a reference model
+    is held, ``frozen_weights`` comes before the others.
     """
     ranks, expert_ranks = sharding_ranks(s, replicas)
 
@@ -54,12 +55,15 @@ def rank_bytes(stage: StageBytes, s: Shard, pipe: Pipe, replicas: Replicas, r: R
     bucket = np.where(replicas.zero >= 2, r.reduce_bytes * unit, 0.0)
     resident = 1.0 - replicas.offload_optimizer
     in_use = in_flight(pipe, replicas.micro_batches, stage.stage)
-    parts = {
+    frozen = np.any((stage.frozen_bytes > 0) | (stage.frozen_expert_bytes > 0))
+    parts = _frozen(stage, replicas, ranks, expert_ranks) if frozen else {}
+    travelling = parts.pop("gathered", np.zeros(()))
+    parts |= {
         "weights": state(r.parameter_bytes, np.where(own, 2.0, 3.0)) + state(r.cast_bytes, 3),
         "gradients": state(r.gradient_bytes, 2) + resident * state(r.step_gradient_bytes, 1),
         "master_weights": resident * state(r.master_bytes, 1),
         "optimizer": resident * state(r.moment_bytes, 1),
-        "gathered": r.gather_bytes * copies + bucket,
+        "gathered": r.gather_bytes * copies + bucket + travelling,
         "activations": (stage.activation_bytes + stage.output_bytes) * in_use + stage.end_bytes,
         "working": stage.working_bytes,
     }
@@ -67,6 +71,16 @@ def rank_bytes(stage: StageBytes, s: Shard, pipe: Pipe, replicas: Replicas, r: R
         "fragmentation": r.fragmentation * allocated_bytes(parts),
         "reserve": r.reserve_bytes,
     }
+
+
+def _frozen(stage: StageBytes, replicas: Replicas, ranks: Column, expert_ranks: Column) -> dict[str, Column]:
+    """Weights that are not trained, split by ZeRO 3 like trained ones, and their gathered units."""
+    whole = replicas.zero >= 3
+    held = stage.frozen_bytes / np.where(whole, ranks, 1.0) + stage.frozen_expert_bytes / np.where(
+        whole, expert_ranks, 1.0
+    )
+    units = GATHERED_UNITS * (stage.frozen_unit_bytes + stage.frozen_expert_unit_bytes)
+    return {"frozen_weights": held, "gathered": np.where(whole, units, 0.0)}
 
 
 def allocated_bytes(parts: dict[str, Column]) -> Column:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
 import numpy as np
@@ -19,11 +20,22 @@ from costmodels.activations import (
     operator_mlp_activations,
     operator_moe_activations,
 )
+from costmodels.adapters import (
+    Tuning,
+    dense_adapter_activations,
+    expanded_bytes,
+    expert_adapter_params,
+    frozen_weight_bytes,
+    layer_adapter_params,
+    moe_adapter_activations,
+    moe_adapter_params,
+    quantised_params,
+)
 from costmodels.architecture import Architecture
 from costmodels.columns import Column, Columns
 from costmodels.elementwise import HALF
 from costmodels.layer import PassSeconds, Setting, dense_layer, head, moe_layer
-from costmodels.layout import Pipe, routed_tokens, tokens_per_rank
+from costmodels.layout import Pipe, Shard, residual_tokens, routed_tokens, tokens_per_rank
 from costmodels.partition import chunk_layers, peak_stages, stage_layers
 from costmodels.states import (
     attention_rank_params,
@@ -34,6 +46,11 @@ from costmodels.states import (
     shared_rank_params,
     stage_rank_params,
 )
+
+
+def _none() -> Column:
+    """Nothing: of models all of whose weights are trained."""
+    return np.zeros(())
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +98,7 @@ def layers_of(x: Setting) -> Layers:
     width = np.maximum(has_dense * a.ffn / s.tp, has_moe * (expert_width + a.shared_ffn / s.tp))
     dense_unit = has_dense * dense_mlp_rank_params(a, s)
     unit = attention_rank_params(a, s) + np.maximum(dense_unit, has_moe * shared_rank_params(a, s))
-    return Layers(
+    layers = Layers(
         dense=dense_layer(x).passes,
         moe=moe_layer(x).passes,
         head=head(x).passes,
@@ -96,6 +113,38 @@ def layers_of(x: Setting) -> Layers:
         scratch_bytes=r.scratch_gradient_bytes * unit,
         unit_dense_params=unit,
         unit_expert_params=has_moe * expert_rank_params(a, s),
+    )
+    return layers if x.tuning is None else _tuned_layers(x, layers, x.tuning)
+
+
+def _tuned_layers(x: Setting, layers: Layers, tuning: Tuning) -> Layers:
+    """The layers where weights are frozen: what they save, and the gradients and units of adapters alone."""
+    a, s, r = x.architecture, x.shard, x.recipe
+    whole = replace(s, selective=np.zeros_like(s.selective))
+    frozen = tuning.frozen > 0
+    by_operator = (s.selective > 0) & (r.operator_recompute > 0)
+    has_moe, has_dense = np.where(a.moe_layers > 0, 1.0, 0.0), np.where(a.dense_layers > 0, 1.0, 0.0)
+    dense = has_dense * layer_adapter_params(a, tuning.adapters, s.tp)
+    unit = np.maximum(dense, has_moe * moe_adapter_params(a, tuning.adapters, s.tp))
+    experts = has_moe * expert_adapter_params(a, tuning.adapters, s)
+    saved, logits = head_activations(a, s, replace(r, scratch_gradient_bytes=np.zeros(())), x.seq)
+    head_input = r.saved_bytes * a.hidden * residual_tokens(s, x.seq)
+
+    def kept(shard: Shard, adapted: Callable[..., Column], plain: Column, *, operators: bool) -> Column:
+        bytes_ = adapted(a, tuning, shard, r, x.seq)
+        return np.where(frozen & ~(by_operator & operators), bytes_, plain)
+
+    return replace(
+        layers,
+        dense_bytes=kept(s, dense_adapter_activations, layers.dense_bytes, operators=True),
+        moe_bytes=kept(s, moe_adapter_activations, layers.moe_bytes, operators=True),
+        dense_whole_bytes=kept(whole, dense_adapter_activations, layers.dense_whole_bytes, operators=False),
+        moe_whole_bytes=kept(whole, moe_adapter_activations, layers.moe_whole_bytes, operators=False),
+        head_saved_bytes=np.where(frozen, saved - head_input, layers.head_saved_bytes),
+        logit_bytes=np.where(frozen, logits, layers.logit_bytes),
+        scratch_bytes=np.where(frozen, r.scratch_gradient_bytes * unit, layers.scratch_bytes),
+        unit_dense_params=np.where(frozen, unit, layers.unit_dense_params),
+        unit_expert_params=np.where(frozen, experts, layers.unit_expert_params),
     )
 
 
@@ -137,6 +186,8 @@ def stage_seconds(x: Setting, layers: Layers, pipe: Pipe, dense: Column, moe: Co
     selective = dense * layers.dense.selective + moe * layers.moe.selective
     recompute = share * forward + (1.0 - share) * selective
     forward = forward + has_head * layers.head.forward
+    if x.tuning is not None:  # a reference model runs forward beside it and keeps nothing
+        forward = forward * (1.0 + x.tuning.reference)
     backward = backward + has_head * layers.head.backward
     host = np.maximum(x.device.host_link_bytes_per_s, 1.0)
     traffic = 2.0 * stage_activations(x, layers, pipe, dense, moe) / host
@@ -184,6 +235,8 @@ class StageBytes(Columns):
         output_bytes: sent to the next stage and kept, per micro-batch in flight.
         end_bytes: saved once by the head of the last stage.
         working_bytes: recomputation working set and backward transients, or logits, whichever is larger.
+        frozen_bytes, frozen_expert_bytes: of weights that are not trained (0 where all are).
+        frozen_unit_bytes, frozen_expert_unit_bytes: of one layer of them (a ZeRO-3 unit).
     """
 
     stage: Column
@@ -196,6 +249,10 @@ class StageBytes(Columns):
     output_bytes: Column
     end_bytes: Column
     working_bytes: Column
+    frozen_bytes: Column = field(default_factory=_none)
+    frozen_expert_bytes: Column = field(default_factory=_none)
+    frozen_unit_bytes: Column = field(default_factory=_none)
+    frozen_expert_unit_bytes: Column = field(default_factory=_none)
 
 
 def stage_bytes(x: Setting, layers: Layers, pipe: Pipe, stage: Column) -> StageBytes:
@@ -223,7 +280,7 @@ def stage_bytes(x: Setting, layers: Layers, pipe: Pipe, stage: Column) -> StageB
     predictions = extra_dense + extra_moe
     probabilities = FP32 * a.vocab / s.tp * tokens_per_rank(s, x.seq)
     sent = x.recipe.stage_outputs * (pipe.pp > 1) * pipe.vpp * layer_input_bytes(a, s, x.seq)
-    return StageBytes(
+    held = StageBytes(
         stage=stage,
         dense_params=dense_params,
         expert_params=expert_params,
@@ -234,6 +291,61 @@ def stage_bytes(x: Setting, layers: Layers, pipe: Pipe, stage: Column) -> StageB
         output_bytes=sent,
         end_bytes=(last + predictions) * layers.head_saved_bytes + predictions * probabilities,
         working_bytes=layers.scratch_bytes + np.maximum(layers.transient_bytes + again, last * layers.logit_bytes),
+    )
+    return held if x.tuning is None else _tuned_bytes(x, held, x.tuning, pipe)
+
+
+@dataclass(frozen=True, eq=False)
+class _Frozen:
+    """What of the parameters of a stage is trained, and the bytes of what is not."""
+
+    dense_params: Column
+    expert_params: Column
+    dense_bytes: Column
+    expert_bytes: Column
+
+
+def _frozen_of(
+    x: Setting, tuning: Tuning, pipe: Pipe, stage: Column, dense_params: Column, expert_params: Column
+) -> _Frozen:
+    """The split of a stage's parameters; the copies of a reference model count as frozen weights."""
+    a, s, r = x.architecture, x.shard, x.recipe
+    dense, moe = stage_layers(a, pipe, stage)
+    adapters = dense * layer_adapter_params(a, tuning.adapters, s.tp)
+    adapters = adapters + moe * moe_adapter_params(a, tuning.adapters, s.tp)
+    matrices = quantised_params(a, s, dense, moe)
+    frozen, copies = tuning.frozen, tuning.copied * HALF
+
+    def bytes_of(params: Column, quantised: Column) -> Column:
+        return frozen * frozen_weight_bytes(params, quantised, tuning.quantised, r.cast_bytes) + copies * params
+
+    return _Frozen(
+        dense_params=np.where(frozen > 0, adapters, dense_params),
+        expert_params=np.where(frozen > 0, moe * expert_adapter_params(a, tuning.adapters, s), expert_params),
+        dense_bytes=bytes_of(dense_params, matrices),
+        expert_bytes=bytes_of(expert_params, expert_params),
+    )
+
+
+def _tuned_bytes(x: Setting, held: StageBytes, tuning: Tuning, pipe: Pipe) -> StageBytes:
+    """The memory ingredients of a stage where weights are frozen or a reference model is held."""
+    a, s = x.architecture, x.shard
+    split = _frozen_of(x, tuning, pipe, held.stage, held.dense_params, held.expert_params)
+    has_moe, has_dense = np.where(a.moe_layers > 0, 1.0, 0.0), np.where(a.dense_layers > 0, 1.0, 0.0)
+    rest = np.maximum(has_dense * dense_mlp_rank_params(a, s), has_moe * shared_rank_params(a, s))
+    unit = attention_rank_params(a, s) + rest
+    travels = np.maximum(tuning.frozen, tuning.copied)
+    density = split.dense_bytes / np.maximum(held.dense_params, 1.0)
+    expert_density = split.expert_bytes / np.maximum(held.expert_params, 1.0)
+    return replace(
+        held,
+        dense_params=split.dense_params,
+        expert_params=split.expert_params,
+        working_bytes=held.working_bytes + expanded_bytes(a, tuning, s),
+        frozen_bytes=split.dense_bytes,
+        frozen_expert_bytes=split.expert_bytes,
+        frozen_unit_bytes=travels * density * unit,
+        frozen_expert_unit_bytes=travels * expert_density * has_moe * expert_rank_params(a, s),
     )
 
 
@@ -247,6 +359,7 @@ class StageCosts(Columns):
         forward_s, backward_s: of the stage that is longest in each (windows in which traffic can hide).
         weight_gradient_s: of one micro-batch, mean over the stages.
         dense_params, expert_params: on the rank that holds most of each.
+        frozen_bytes, frozen_expert_bytes: of weights that are not trained, as ZeRO 3 gathers them.
         message_bytes: what a rank sends to the next stage: its share of one activation, split over tp (Narayanan et al.
             2021, section 4.1) and gathered again inside the server.
     """
@@ -259,6 +372,8 @@ class StageCosts(Columns):
     dense_params: Column
     expert_params: Column
     message_bytes: Column
+    frozen_bytes: Column = field(default_factory=_none)
+    frozen_expert_bytes: Column = field(default_factory=_none)
 
 
 def stage_costs(x: Setting, layers: Layers, pipe: Pipe) -> StageCosts:
@@ -266,11 +381,17 @@ def stage_costs(x: Setting, layers: Layers, pipe: Pipe) -> StageCosts:
     a, s = x.architecture, x.shard
     stages = []
     params = []
+    frozen = []
     for stage in peak_stages(a, pipe):
         dense, moe = stage_layers(a, pipe, stage)
         last = np.where(stage == pipe.pp - 1, 1.0, 0.0)
         stages.append(stage_seconds(x, layers, pipe, dense, moe, last))
-        params.append(stage_rank_params(a, s, pipe, stage, dense, moe))
+        here = stage_rank_params(a, s, pipe, stage, dense, moe)
+        if x.tuning is not None:
+            split = _frozen_of(x, x.tuning, pipe, stage, *here)
+            here = split.dense_params, split.expert_params
+            frozen.append((split.dense_bytes, split.expert_bytes))
+        params.append(here)
     whole = stage_seconds(x, layers, pipe, a.dense_layers, a.moe_layers, np.ones(()))
     return StageCosts(
         slowest_s=reduce(np.maximum, [t.total for t in stages]),
@@ -281,4 +402,6 @@ def stage_costs(x: Setting, layers: Layers, pipe: Pipe) -> StageCosts:
         dense_params=reduce(np.maximum, [p[0] for p in params]),
         expert_params=reduce(np.maximum, [p[1] for p in params]),
         message_bytes=HALF * a.hidden * tokens_per_rank(s, x.seq) / s.tp,
+        frozen_bytes=reduce(np.maximum, [f[0] for f in frozen], _none()),
+        frozen_expert_bytes=reduce(np.maximum, [f[1] for f in frozen], _none()),
     )

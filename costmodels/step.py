@@ -69,24 +69,34 @@ def data_parallel_seconds(
     """Exposed seconds of gradient reduction and parameter gathering.
 
     ZeRO 0 reduces and redistributes gradients once per step, 1 reduces gradients and gathers parameters once, 2
-    reduces per micro-batch, 3 also gathers per micro-batch, forward and backward (Rajbhandari et al. 2020, section 7).
+    reduces per micro-batch, 3 also gathers per micro-batch, forward and backward (Rajbhandari et al. 2020, section 7);
+    weights that are not trained travel only there.
     What overlaps does so with the forward or backward pass of one micro-batch.
     """
     ranks, expert_ranks = sharding_ranks(s, replicas)
     backward, forward, copies = np.zeros(()), np.zeros(()), np.zeros(())
     travels = np.where(replicas.zero == 0, r.reduce_bytes, r.gather_bytes)
     again = np.where(replicas.zero >= 3, 1.0, 0.0)
-    for params, split, all_ranks, stride in (
-        (stage.dense_params, ranks, replicas.dp * s.cp, s.tp),
-        (stage.expert_params, expert_ranks, expert_replicas(s, replicas.dp), s.ep * s.etp),
+    for params, frozen_bytes, split, all_ranks, stride in (
+        (stage.dense_params, stage.frozen_bytes, ranks, replicas.dp * s.cp, s.tp),
+        (
+            stage.expert_params,
+            stage.frozen_expert_bytes,
+            expert_ranks,
+            expert_replicas(s, replicas.dp),
+            s.ep * s.etp,
+        ),
     ):
-        if not np.any(params):
+        if not np.any(params) and not np.any(frozen_bytes):
             continue
         bandwidth = group_bandwidth(split, stride, d, e.scale_up_efficiency, e.scale_out_efficiency)
         per_byte = gather_seconds_per_byte(split, bandwidth)
         latency_s = np.where(split > 1, group_latency_s(split, stride, d), 0.0)
         backward = backward + params * ((r.reduce_bytes + again * travels) * per_byte) + (1.0 + again) * latency_s
         forward = forward + params * (travels * per_byte) + latency_s
+        if np.any(frozen_bytes):
+            travelling = again * frozen_bytes * per_byte
+            backward, forward = backward + travelling, forward + travelling
         # Several copies of the sharded state (HSDP; experts on more ranks than share a state): their gradient shards
         # are all-reduced across the copies.
         replicated = np.maximum(all_ranks / split, 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from costmodels.adapters import Tuning, tuning_flops_per_token
 from costmodels.architecture import Architecture
 from costmodels.columns import Column
 from costmodels.flops import BACKWARD, FLASH_BACKWARD, forward_flops, model_flops_per_token
@@ -47,6 +48,32 @@ def executed_flops_per_token(
     linear = sum((v for k, v in square.items() if k != "attention_core"), start=np.zeros(()))
     again = _repeated(square | {"attention_core": core}, recomputed_share, selective)
     return np.asarray((1.0 + BACKWARD) * linear + core + core_backward + again)
+
+
+def tuning_utilisation(
+    a: Architecture,
+    t: Tuning,
+    reach: Column,
+    tokens_per_s_per_accelerator: Column,
+    peak_flops_per_s: Column,
+    recomputed_share: Column,
+    selective: Column,
+) -> tuple[Column, Column]:
+    """MFU and HFU of fine-tuning: the FLOPs that it needs, frozen weights without their gradients, over the peak.
+
+    Args:
+        a: architecture.
+        t: what is trained.
+        reach: tokens over which attention reaches.
+        tokens_per_s_per_accelerator: throughput.
+        peak_flops_per_s: dense peak.
+        recomputed_share: share of the layers that is fully recomputed.
+        selective: 1 if the attention core of the other layers is recomputed.
+    """
+    model = tuning_flops_per_token(a, t, reach, causal=False)
+    repeated = _repeated(forward_flops(a, reach, causal=False), recomputed_share, selective)
+    rate = tokens_per_s_per_accelerator / peak_flops_per_s
+    return rate * model, rate * (model + repeated)
 
 
 def _repeated(forward: dict[str, Column], recomputed_share: Column, selective: Column) -> Column:

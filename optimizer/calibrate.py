@@ -182,6 +182,8 @@ def fit(
 ) -> Fit:
     """The constants under which the table's rows are most likely.
 
+    Rows that train adapters alone are left out: they are predicted by what full training measures.
+
     Args:
         catalog: says which accelerators are relatives.
         table: measured rows.
@@ -193,6 +195,9 @@ def fit(
     """
     from scipy import sparse
 
+    whole = np.flatnonzero(~table.is_adapted)
+    if whole.size < len(table):
+        table, weights = table.select(whole), None if weights is None else weights[whole]
     count = len(CONSTANTS)
     combinations = table.combinations
     keys_of = {c: level_keys(catalog, *c) for c in set(combinations)}

@@ -18,7 +18,6 @@ from costmodels.layout import ALL_LAYERS, Pipe, Replicas, Shard
 from costmodels.partition import peak_stages
 from costmodels.run import DAY_S
 from costmodels.stage import layers_of, recomputed_share, stage_bytes, stage_costs
-from costmodels.utilisation import hfu, mfu
 from optimizer.job import MAX_ACCELERATORS, Job, OffloadChoice
 from optimizer.market import Tariff, check_names, site_of
 from optimizer.physics import Physics
@@ -319,7 +318,7 @@ _FIRST = re.compile(r"first-[1-9]\d*")
 
 def configure(physics: Physics, layout: Layout, tariff: Tariff | None) -> Configuration:
     """All figures of one layout on a site, paid for by a tariff (or unpriced)."""
-    site, a = physics.site, physics.architecture
+    site = physics.site
     shard, pipe, replicas = layout.shard, layout.pipe, layout.replicas
     x = physics.setting(shard)
     layers = layers_of(x)
@@ -341,8 +340,7 @@ def configure(physics: Physics, layout: Layout, tariff: Tariff | None) -> Config
         parts = tariff.components(np.asarray(float(accelerators)), wall_s)
         cost = {name: _number(usd) for name, usd in parts.items()}
     tokens_per_s = layout.global_batch * physics.seq / step_s / accelerators
-    peak = physics.device.peak_flops_per_s
-    share = recomputed_share(x, pipe)
+    of_model, of_hardware = physics.utilisation(tokens_per_s, recomputed_share(x, pipe), shard.selective)
     offer = tariff.price.offer if tariff is not None else None
     return Configuration(
         hardware=site.accelerator.name,
@@ -362,8 +360,8 @@ def configure(physics: Physics, layout: Layout, tariff: Tariff | None) -> Config
         p_fits=_number(probability_below(physics.device.memory_bytes, np.asarray(held_bytes), memory_sigma)),
         p_deadline=_number(in_time) if np.isfinite(physics.deadline_s) else None,
         tokens_per_s_per_accel=_number(tokens_per_s),
-        mfu=_number(mfu(a, physics.seq, tokens_per_s, peak)),
-        hfu=_number(hfu(a, physics.seq, tokens_per_s, peak, share, shard.selective)),
+        mfu=_number(of_model),
+        hfu=_number(of_hardware),
         cost_usd=sum(cost.values()) if cost else None,
         fits=held_bytes <= _number(physics.device.memory_bytes),
         layout=layout,

@@ -10,6 +10,7 @@ from catalogs.errors import UsageError
 from catalogs.model import Model
 from catalogs.offer import Tenure
 from catalogs.profile import Precision
+from optimizer.tuning import FineTuning
 
 RecomputeChoice = Literal["none", "selective", "full", "partial"]
 OffloadChoice = Literal["none", "optimizer", "activations"]
@@ -47,6 +48,7 @@ class Job:
         offload: offload choices in the space.
         goodput: share of wall-clock time that makes progress, or None for the catalog's assumption.
         confidence: probability with which the deadline must be met; 0.5 takes the predicted time as it is.
+        tuning: how the model is fine-tuned (None: it is trained from scratch, all of it).
         assumptions: what was assumed in reading the question, in words.
     """
 
@@ -68,6 +70,7 @@ class Job:
     offload: tuple[OffloadChoice, ...] = ("none", "optimizer")
     goodput: float | None = None
     confidence: float = 0.5
+    tuning: FineTuning | None = None
     assumptions: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
@@ -86,6 +89,8 @@ class Job:
             raise UsageError(f"confidence is a probability from 0.5 to below 1, not {self.confidence!r}")
         if not 0 <= self.batch_tolerance <= 0.5:
             raise UsageError(f"batch_tolerance is a share between 0 and 0.5, not {self.batch_tolerance!r}")
+        if self.tuning is not None:
+            self.tuning.check(self.model)
         if self.model.learned_positions and self.seq > self.model.learned_positions:
             raise UsageError(
                 f"{self.model.name} has learned positions for {self.model.learned_positions} tokens; "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalogs.catalog import Catalog
+from costmodels.adapters import Tuning
 from costmodels.architecture import Architecture
 from costmodels.columns import Column
 from costmodels.device import Device
@@ -19,6 +20,7 @@ from costmodels.recipe import Recipe
 from costmodels.run import training_steps, wall_seconds
 from costmodels.stage import StageBytes, StageCosts
 from costmodels.step import step_seconds
+from costmodels.utilisation import hfu, mfu, tuning_utilisation
 from optimizer.job import Job
 from optimizer.market import Site
 from optimizer.trust import step_sigma
@@ -34,6 +36,8 @@ class Physics:
         seq, tokens, goodput: of the job, 0-d.
         goodput_log_sigma: standard deviation of the logarithm of the goodput; 0 where the user gave it.
         deadline_s: of the job (infinite = none).
+        span: tokens over which attention reaches (None: the sequence).
+        tuning: what of the model is trained (None: all of it).
     """
 
     site: Site
@@ -46,6 +50,8 @@ class Physics:
     goodput: Column
     goodput_log_sigma: Column
     deadline_s: float
+    span: Column | None = None
+    tuning: Tuning | None = None
 
     @classmethod
     def of(cls, job: Job, site: Site, catalog: Catalog) -> Physics:
@@ -59,6 +65,8 @@ class Physics:
         device = Device.of(
             site.accelerator, site.server_accelerators, site.fabric, site.precision, site.scale_out_bytes_per_s
         )
+        tuning = job.tuning
+        packed = None if tuning is None else tuning.example_tokens
         return cls(
             site=site,
             architecture=Architecture.of(job.model),
@@ -70,11 +78,22 @@ class Physics:
             goodput=np.asarray(float(goodput)),
             goodput_log_sigma=np.asarray(goodput_log_sigma),
             deadline_s=job.deadline_s,
+            span=None if packed is None else np.asarray(float(packed)),
+            tuning=None if tuning is None else tuning.columns(site.framework),
         )
 
     def setting(self, shard: Shard) -> Setting:
         """What the layer level needs, for these shards."""
-        return Setting(self.architecture, shard, self.recipe, self.device, self.efficiency, self.seq)
+        return Setting(
+            self.architecture,
+            shard,
+            self.recipe,
+            self.device,
+            self.efficiency,
+            self.seq,
+            span=self.span,
+            tuning=self.tuning,
+        )
 
     def memory(self, stage: StageBytes, shard: Shard, pipe: Pipe, replicas: Replicas) -> dict[str, Column]:
         """Bytes by component on one rank of a stage."""
@@ -92,6 +111,17 @@ class Physics:
     def days_sigma(self, accelerators: Column) -> Column:
         """Standard deviation of log wall-clock time: that of the step, and of the goodput where it is assumed."""
         return combined_sigma(self.step_sigma(accelerators), self.goodput_log_sigma)
+
+    def utilisation(self, tokens_per_s: Column, recomputed_share: Column, selective: Column) -> tuple[Column, Column]:
+        """MFU and HFU at a throughput per accelerator."""
+        a, peak = self.architecture, self.device.peak_flops_per_s
+        if self.tuning is not None:
+            reach = self.seq if self.span is None else np.minimum(self.span, self.seq)
+            return tuning_utilisation(a, self.tuning, reach, tokens_per_s, peak, recomputed_share, selective)
+        return (
+            mfu(a, self.seq, tokens_per_s, peak),
+            hfu(a, self.seq, tokens_per_s, peak, recomputed_share, selective),
+        )
 
     def wall(self, step_s: Column, shard: Shard, replicas: Replicas) -> Column:
         """Wall-clock seconds of the job."""

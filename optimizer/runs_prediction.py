@@ -24,6 +24,7 @@ from catalogs.model import Mla, Model, Moe
 from catalogs.profile import Precision
 from catalogs.runs import Run
 from catalogs.server import Server
+from costmodels.adapters import MODULES, Adapters, Tuning
 from costmodels.architecture import Architecture
 from costmodels.columns import Column
 from costmodels.device import Device
@@ -58,6 +59,10 @@ NOT_MODELLED = {
 FLASH_IS_OPT_IN = frozenset({"megatron-deepspeed"})
 """Frameworks whose default attention writes its scores to memory; a row's flag turns fused attention on."""
 
+PACKED_EXAMPLE_TOKENS = 200.0
+"""Mean example of rows that pack several into a sequence: SQuAD v1.1, by the FLOPs that its publishers count per token
+100 to 250. Attention stays within an example, so that its share of the time is small whatever the exact length."""
+
 DTYPE_BYTES = {"bf16": 2.0, "fp16": 2.0, "fp32": 4.0, "fp8": 1.0}
 
 
@@ -88,6 +93,8 @@ class RunTable:
         pipe, replicas: the rest of the layouts.
         measured_s: measured seconds per step (NaN where only memory was measured).
         may_overlap: 0 where the row says that its communication does not overlap with compute.
+        span: tokens over which attention reaches, the sequence or an example packed into it.
+        tuning: which rows train adapters beside frozen weights.
     """
 
     runs: tuple[Run, ...]
@@ -103,6 +110,8 @@ class RunTable:
     replicas: Replicas
     measured_s: Column
     may_overlap: Column
+    span: Column
+    tuning: Tuning
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -111,6 +120,11 @@ class RunTable:
     def is_moe(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """Whether each row's model has experts."""
         return np.asarray(self.architecture.experts > 0)
+
+    @cached_property
+    def is_adapted(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Whether each row trains adapters alone."""
+        return np.asarray(self.tuning.frozen > 0)
 
     @cached_property
     def combinations(self) -> list[Combination]:
@@ -122,6 +136,20 @@ class RunTable:
         """The group of every row (:attr:`catalogs.runs.Run.group`)."""
         return tuple(run.group for run in self.runs)
 
+    def setting(self, shard: Shard, recipe: Recipe, efficiency: Efficiency) -> Setting:
+        """What the layer level needs, for all rows."""
+        tuning = self.tuning if self.is_adapted.any() else None
+        return Setting(
+            self.architecture,
+            shard,
+            recipe,
+            self.device,
+            efficiency,
+            self.seq,
+            span=self.span,
+            tuning=tuning,
+        )
+
     def components(self, efficiency: Efficiency) -> dict[str, Column]:
         """Seconds of a step by component for every row (:func:`costmodels.step.step_seconds`)."""
         e = replace(
@@ -130,7 +158,7 @@ class RunTable:
             tensor_overlap=efficiency.tensor_overlap * self.may_overlap,
             expert_overlap=efficiency.expert_overlap * self.may_overlap,
         )
-        x = Setting(self.architecture, self.shard, self.recipe, self.device, e, self.seq)
+        x = self.setting(self.shard, self.recipe, e)
         costs = stage_costs(x, layers_of(x), self.pipe)
         return step_seconds(costs, self.shard, self.pipe, self.replicas, self.recipe, self.device, e)
 
@@ -166,6 +194,8 @@ class RunTable:
             replicas=self.replicas.map(take),
             measured_s=take(self.measured_s),
             may_overlap=take(self.may_overlap),
+            span=take(self.span),
+            tuning=self.tuning.map(take),
         )
 
 
@@ -184,6 +214,8 @@ class _Row:
     pipe: Pipe
     replicas: Replicas
     measured_s: float
+    span: float
+    tuning: Tuning
 
 
 def run_table(catalog: Catalog, runs: Iterable[Run], *, timed: bool = True) -> tuple[RunTable | None, list[Skipped]]:
@@ -224,6 +256,8 @@ def _stacked(rows: Sequence[_Row]) -> RunTable:
         replicas=Replicas.stack([row.replicas for row in rows]),
         measured_s=np.array([row.measured_s for row in rows]),
         may_overlap=np.array([0.0 if "no_overlap" in row.run.features else 1.0 for row in rows]),
+        span=np.array([row.span for row in rows]),
+        tuning=Tuning.stack([row.tuning for row in rows]),
     )
 
 
@@ -245,8 +279,6 @@ class _Reader:
         """
         if run.suspect:
             raise _SkipError(f"suspect: {run.suspect}")
-        if run.task == "lora" or "lora" in run.features:
-            raise _SkipError("LoRA: frozen weights are not modelled")
         for flag, reason in NOT_MODELLED.items():
             if flag in run.features:
                 raise _SkipError(reason)
@@ -260,6 +292,7 @@ class _Reader:
             raise _SkipError("neither step_s nor tokens_per_s_per_accel with gbs, seq and n_accel is given")
         model = self._model(run, framework)
         shard, pipe, replicas = _layout(run, framework, model)
+        assert run.seq
         return _Row(
             run=run,
             accelerator=run.accelerator,
@@ -272,6 +305,8 @@ class _Reader:
             pipe=pipe,
             replicas=replicas,
             measured_s=np.nan if measured is None else measured,
+            span=min(PACKED_EXAMPLE_TOKENS, run.seq) if "packed_sequences" in run.features else float(run.seq),
+            tuning=_tuning(run, framework, model),
         )
 
     def _framework(self, run: Run) -> Framework:
@@ -509,6 +544,18 @@ def _layout(run: Run, framework: Framework, model: Model) -> tuple[Shard, Pipe, 
         micro_batches=run.gbs / (dp * run.mbs),
     )
     return shard, pipe, replicas
+
+
+def _tuning(run: Run, framework: Framework, model: Model) -> Tuning:
+    """What the row trains: everything, or the adapters of its framework's benchmarks."""
+    if run.task != "lora" and "lora" not in run.features:
+        return Tuning.whole()
+    if framework.adapter_rank is None or not framework.adapter_modules:
+        raise _SkipError(f"LoRA: rank and matrices of the adapters are neither stated nor known of {framework.name}")
+    if model.mla is not None:
+        raise _SkipError("LoRA: adapters on latent attention are not modelled")
+    on = {name: float(name in framework.adapter_modules) for name in MODULES}
+    return Tuning.of(Adapters.from_values(rank=framework.adapter_rank, joint=framework.joint_adapters, **on))
 
 
 def _recompute(run: Run, model: Model) -> tuple[float, float]:

@@ -34,6 +34,7 @@ RULES: dict[str, str] = {
     "context-slices": f"cp is a power of two that leaves at least {MIN_CONTEXT_TOKENS} tokens per rank",
     "expert-divides": "ep divides the experts; experts are not split further (etp = 1)",
     "micro-batch-power": f"micro-batches are powers of two up to {MAX_MICRO_BATCH}",
+    "pairs-stay-together": "both answers of a pair are in one micro-batch, so that micro-batches are even",
     "stages-hold-layers": f"at most {MAX_PIPELINE} stages, none empty; only the first and last chunk may be short",
     "whole-servers": "clusters use whole servers, or part of a single one",
     "batch-divides": "the global batch divides over replicas and micro-batches within the stated tolerance",
@@ -238,6 +239,8 @@ def _shards(a: Architecture, job: Job, site: Site, limit: int) -> Shard:
     context = [c for c in context if job.seq % (2 * c) == 0 or c == 1]
     expert = divisors(int(a.experts)) if int(a.experts) and f.expert_parallel else [1]
     micro = powers_of_two(min(MAX_MICRO_BATCH, job.global_batch))
+    if job.tuning is not None and job.tuning.pairs:
+        micro = micro[1:]
     grid = np.array(
         [(t, c, e, b) for t in tensor for c in context for e in expert for b in micro if t * c <= limit and e <= limit],
         dtype=np.float64,

@@ -73,14 +73,15 @@ class Memory:
         return float(np.mean(self.gib["device"] * GIB > self.table.device.memory_bytes))
 
     def scores(self) -> dict[str, Score]:
-        """Scores by source and reading, and of all rows."""
+        """Scores of all rows, by task, and by source and reading."""
         known = np.flatnonzero(np.isfinite(self.measured))
         if not known.size:
             return {}
         measured, predicted, sigma = self.measured[known], self.predicted[known], self.sigma[known]
         names = [f"{_short(self.table.runs[row].source)} ({self.readings[row]})" for row in known]
         every = scores_by(["all"] * known.size, measured, predicted, sigma)
-        return every | scores_by(names, measured, predicted, sigma)
+        tasks = scores_by([f"all of task {_task(self.table.runs[row])}" for row in known], measured, predicted, sigma)
+        return every | tasks | scores_by(names, measured, predicted, sigma)
 
     def to_json(self, row: int) -> dict[str, Any]:
         """One row: the figure that was measured, and every reading predicted."""
@@ -196,6 +197,7 @@ class Validation:
             return [f"{value} ({k})" for value, k in zip(values, kind, strict=True)]
 
         return [
+            ("task", named(_task(run) for run in self.table.runs)),
             ("source", named(run.source for run in self.table.runs)),
             ("accelerator", named(self.table.accelerators)),
             ("framework", named(self.table.frameworks)),
@@ -221,6 +223,11 @@ class Validation:
             lines.append("skipped because")
             lines += [f"  {count:6d}  {reason}" for reason, count in self.skip_reasons()]
         return "\n".join(lines)
+
+
+def _task(run: Run) -> str:
+    """What the row trains: everything from scratch unless it says otherwise."""
+    return run.task or "pretrain"
 
 
 def _line(name: str, s: Score) -> str:

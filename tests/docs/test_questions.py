@@ -62,7 +62,7 @@ def test_fine_tuning(cli: Cli, method: str) -> None:
     found = run(cli, "finetune", f"--method {method} ")
     label = {"full": "full", "lora": "LoRA", "qlora": "QLoRA"}[method]
     (row,) = [line for line in PAGE.splitlines() if line.startswith((f"| {label} ", f"| {label},")) and "|" in line]
-    assert row.split("|")[3].split()[0] == str(found["accelerators"])
+    assert row.split("|")[3].split()[0] == str(found["configuration"]["accelerators"])
 
 
 def test_doctor(cli: Cli) -> None:

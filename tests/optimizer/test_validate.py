@@ -71,7 +71,7 @@ def shown() -> list[Run]:
         ({"precision": ""}, "precision is not stated"),
         ({"tp": 3}, "tp·cp·pp·dp is not the number of accelerators (8)"),
         ({"step_s": None}, "neither step_s nor tokens_per_s_per_accel with gbs, seq and n_accel is given"),
-        ({"task": "lora"}, "LoRA: frozen weights are not modelled"),
+        ({"task": "lora"}, "LoRA: rank and matrices of the adapters are neither stated nor known of megatron-lm"),
         ({"attention": "mla", "hidden": 4096, "heads": 31}, "ranks of the latent attention are not stated"),
     ],
 )
@@ -275,3 +275,38 @@ def test_scoreboard_writes_its_pages(catalog: Catalog, tmp_path: Path) -> None:
     assert "old" not in text
     assert text.startswith("before")
     assert text.endswith("after\n")
+
+
+def test_adapters_are_predicted_and_scored_by_task(catalog: Catalog) -> None:
+    rows = [made(task or "plain", 2.0, framework="nemo", task=task, precision="bf16") for task in ("", "sft", "lora")]
+    judged = validate(catalog, rows)
+    plain, tuned, adapted = judged.predicted_s
+    assert plain == tuned
+    assert 0.65 < adapted / plain < 0.85
+    assert set(judged.to_json()["summary"]["task"]) == {"pretrain (dense)", "sft (dense)", "lora (dense)"}
+    packed = validate(catalog, [made("a", 2.0, framework="nemo", task="sft", features=frozenset({"packed_sequences"}))])
+    assert packed.predicted_s[0] < 0.95 * tuned
+
+
+def test_a_fit_does_not_see_rows_of_adapters(catalog: Catalog) -> None:
+    rows = [made(f"{n}", 2.0 + n / 10, framework="nemo", gbs=64 * n) for n in (1, 2, 3)]
+    slow = made("slow", 1e4, framework="nemo", task="lora")
+    tables = [run_table(catalog, some)[0] for some in (rows, [*rows, slow])]
+    assert tables[0] is not None
+    assert tables[1] is not None
+    first, second = (fit(catalog, table) for table in tables)
+    assert all(np.array_equal(first.parts[place], second.parts[place]) for place in first.parts)
+
+
+@needs_runs
+def test_measured_fine_tunings(catalog: Catalog) -> None:
+    files = ("megatron_bridge.csv", "nemo.csv", "megatron_bridge_cards.csv", "papers.csv")
+    rows = [run for name in files for run in read_runs(RUNS / name) if run.task in ("sft", "lora")]
+    judged = validate(catalog, rows)
+    scores = judged.scores([run.task for run in judged.table.runs] if judged.table else [])
+    assert scores["sft"].median <= 0.12
+    assert scores["lora"].median <= 0.12
+    assert scores["lora"].rows >= 17
+    assert judged.memory is not None
+    assert judged.memory.scores()["all of task sft"].median <= 0.12
+    assert len(judged.to_json()["rows"]) == len(rows)
