@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -173,17 +175,21 @@ def test_a_dry_run_sends_nothing(tmp_path: Path, cli: Cli, hook: Webhook) -> Non
     assert hook.posts == []
 
 
-def test_a_run_killed_between_sending_and_noting_sends_again_with_the_same_key(
-    history_url: str, hook: Webhook, monkeypatch: pytest.MonkeyPatch
-) -> None:
+KILLED = """
+import os, signal, sys
+from optimizer.replan.history import History
+from optimizer.replan.notify import deliver
+from optimizer.replan.notify_send import MailServer
+History.sent = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+deliver(History(sys.argv[1]), os.environ, MailServer())
+"""
+
+
+def test_a_run_killed_between_sending_and_noting_sends_again_with_the_same_key(history_url: str, hook: Webhook) -> None:
     history = History(history_url)
     history.record(night(0), {"webhook:HOOK": "{}"})
-    child = os.fork()
-    if child == 0:
-        monkeypatch.setattr(History, "sent", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-        deliver(History(history_url), os.environ, MailServer())
-        os._exit(0)
-    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    killed = subprocess.run([sys.executable, "-c", KILLED, history_url], check=False)
+    assert killed.returncode == -signal.SIGKILL
     assert [one.sent for one in deliver(history, os.environ, MailServer())] == [1]
     first, second = (headers["Idempotency-Key"] for _, headers, _ in hook.posts)
     assert first == second
