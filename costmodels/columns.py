@@ -22,7 +22,7 @@ class Columns:
 
     @classmethod
     def stack(cls, items: Sequence[Self]) -> Self:
-        """One bundle of shape ``(len(items),)`` from bundles of 0-d columns, nested bundles included."""
+        """One bundle with a new first axis (0-d columns: shape ``(len(items),)``), nested bundles included."""
 
         def stacked(values: list[Any]) -> Any:
             return type(values[0]).stack(values) if isinstance(values[0], Columns) else np.array(values)

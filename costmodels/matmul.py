@@ -41,14 +41,13 @@ def tile_utilisation(m: Column, n: Column, batch: Column, compute_units: Column)
         quantization.
     """
     units = np.maximum(compute_units, 1.0)
-    best = np.zeros(np.broadcast_shapes(np.shape(m), np.shape(n), np.shape(batch), np.shape(units)))
+    best = np.zeros(())
     for rows, columns, rate in TILES:
         # The larger side of the output takes the longer side of the tile: libraries ship both orientations.
-        for tile_m, tile_n in ((rows, columns), (columns, rows)):
-            tiles = np.ceil(m / tile_m) * np.ceil(n / tile_n) * batch
-            waves = np.ceil(tiles / units)
-            best = np.maximum(best, rate * m * n * batch / (np.maximum(waves, 1.0) * units * tile_m * tile_n))
-    return np.where(compute_units > 0, best, 1.0)
+        for tile_m, tile_n in {(rows, columns), (columns, rows)}:
+            waves = np.maximum(np.ceil(np.ceil(m / tile_m) * np.ceil(n / tile_n) * batch / units), 1.0)
+            best = np.maximum(best, rate / (tile_m * tile_n) / waves)
+    return np.where(compute_units > 0, best * (m * n * batch) / units, 1.0)
 
 
 def matmul_seconds(

@@ -13,6 +13,9 @@ from costmodels.architecture import Architecture
 from costmodels.columns import Column
 from costmodels.layout import Pipe
 
+CHUNK_CELLS = 50_000
+"""About how many chunks are looked at in one call: few enough that a large table of layouts needs little memory."""
+
 
 def chunk_layers(a: Architecture, pipe: Pipe) -> Column:
     """Layers of a full chunk."""
@@ -41,11 +44,15 @@ def stage_layers(a: Architecture, pipe: Pipe, stage: Column) -> tuple[Column, Co
     """Dense and MoE layers of a stage."""
     dense: Column = np.zeros(())
     moe: Column = np.zeros(())
-    for turn in range(int(np.max(pipe.vpp, initial=1))):
-        here = layers_of_chunk(a, pipe, turn * pipe.pp + stage)
+    turns = int(np.max(pipe.vpp, initial=1))
+    dimensions = max(np.ndim(column) for column in (a.layers, pipe.pp, pipe.vpp, stage))
+    at_once = max(CHUNK_CELLS // max(np.size(pipe.vpp), np.size(stage), 1), 1)
+    for begin in range(0, turns, at_once):
+        turn = np.arange(begin, min(begin + at_once, turns), dtype=np.float64).reshape(-1, *[1] * dimensions)
         present = turn < pipe.vpp
-        dense = dense + np.where(present, here[0], 0.0)
-        moe = moe + np.where(present, here[1], 0.0)
+        here = layers_of_chunk(a, pipe, turn * pipe.pp + stage)
+        dense = dense + np.where(present, here[0], 0.0).sum(axis=0)
+        moe = moe + np.where(present, here[1], 0.0).sum(axis=0)
     return dense, moe
 
 

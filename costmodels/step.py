@@ -37,7 +37,6 @@ def step_seconds(
     data = data_parallel_seconds(stage, s, replicas, r, d, e)
     update = optimizer_seconds(stage, s, replicas, r, d, e)
     steady = stages + bubble + messages + data + update
-    doublings = np.log2(np.maximum(world_size(s, pipe, replicas) / d.server_accelerators, 1.0))
     return {
         "stages": stages,
         "bubble": bubble,
@@ -45,8 +44,13 @@ def step_seconds(
         "data_comm": data,
         "optimizer": update,
         "overhead": e.step_overhead_s,
-        "jitter": steady * (e.jitter_per_doubling * doublings),
+        "jitter": steady * jitter_share(world_size(s, pipe, replicas), d, e),
     }
+
+
+def jitter_share(accelerators: Column, d: Device, e: Efficiency) -> Column:
+    """Share by which a step grows because everybody waits for the slowest of many servers."""
+    return e.jitter_per_doubling * np.log2(np.maximum(accelerators / d.server_accelerators, 1.0))
 
 
 def pipeline_seconds(stage: StageCosts, s: Shard, pipe: Pipe, replicas: Replicas, d: Device, e: Efficiency) -> Column:

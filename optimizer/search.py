@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cached_property, partial, reduce
 from statistics import NormalDist
 from typing import Literal
 
@@ -18,9 +18,15 @@ from numpy.typing import NDArray
 
 from catalogs.catalog import Catalog
 from costmodels.columns import Column
+from costmodels.device import Device
+from costmodels.efficiency import Efficiency
+from costmodels.layer import Setting
 from costmodels.layout import Pipe, Replicas, Shard
 from costmodels.partition import peak_stages
-from costmodels.stage import layers_of, stage_bytes, stage_costs, stage_seconds
+from costmodels.recipe import Recipe
+from costmodels.schedule import bubble_seconds
+from costmodels.stage import Layers, StageCosts, layers_of, stage_bytes, stage_costs, stage_seconds
+from costmodels.step import jitter_share
 from optimizer.job import Job
 from optimizer.leaders import Front, Leader, Leaders, Scored
 from optimizer.market import Site, tariffs
@@ -101,11 +107,24 @@ class SiteSearch:
         self.tariffs = tariffs(site, catalog)
         limit = max((t.max_accelerators for t in self.tariffs), default=float(job.max_accelerators))
         self.space = spaces.of(site, int(min(limit, job.max_accelerators, site.max_accelerators)))
-        self.layers = layers_of(self.physics.setting(self.space.shards))
-        self.shard_limit_s = self._shard_accelerator_seconds()
         self._deviations = NormalDist().inv_cdf(job.confidence)
         # No cluster is surer than one within the measured sizes: the deadline that bounds may use.
         self._latest_s = job.deadline_s / float(self._delay(np.zeros(())))
+
+    @cached_property
+    def layers(self) -> Layers:
+        """Layer-level results of the space's shards (:func:`_survey` computes them for many sites at once)."""
+        return layers_of(self.physics.setting(self.space.shards))
+
+    @cached_property
+    def shard_limit_s(self) -> Column:
+        """Accelerator-seconds of the whole run below which no layout with a shard can stay."""
+        s, p = self.space.shards, self.physics
+        whole = Pipe.from_values(pp=1, vpp=1, zero_bubble=0)
+        a = p.architecture
+        seconds = stage_seconds(p.setting(s), self.layers, whole, a.dense_layers, a.moe_layers, np.ones(()))
+        once = seconds.forward + seconds.backward
+        return s.tp * s.cp * once / (s.micro_batch * p.seq) * p.tokens / p.goodput
 
     @property
     def floor(self) -> float:
@@ -141,15 +160,6 @@ class SiteSearch:
     def _delay(self, accelerators: Column) -> Column:
         """Factor by which a run may come out slower than predicted and still meet the deadline as surely as wanted."""
         return np.exp(self._deviations * self.physics.days_sigma(accelerators))
-
-    def _shard_accelerator_seconds(self) -> Column:
-        """Accelerator-seconds of the whole run below which no layout with a shard can stay."""
-        s, p = self.space.shards, self.physics
-        whole = Pipe.from_values(pp=1, vpp=1, zero_bubble=0)
-        a = p.architecture
-        seconds = stage_seconds(p.setting(s), self.layers, whole, a.dense_layers, a.moe_layers, np.ones(()))
-        once = seconds.forward + seconds.backward
-        return s.tp * s.cp * once / (s.micro_batch * p.seq) * p.tokens / p.goodput
 
     def _objective_floor(self, accelerator_s: Column) -> Column:
         if self.objective == "time":
@@ -205,17 +215,32 @@ class SiteSearch:
         world = flat(shards.tp * shards.cp * pipe.pp)
         depths, depth = np.unique(c.pipe.pp, return_inverse=True)
         s = shards.map(flat)
-        accelerator_s = world * flat(costs.slowest_s) / (s.micro_batch * p.seq) * p.tokens / p.goodput
+        pipe, costs = pipe.map(flat), costs.map(flat)
         return Stages(
             group=(np.arange(len(chosen))[:, None] * len(depths) + depth[None, :]).reshape(-1),
             shard=s,
-            pipe=pipe.map(flat),
-            costs=costs.map(flat),
+            pipe=pipe,
+            costs=costs,
             parts=tuple(part.map(flat) for part in parts),
             world=world,
-            accelerator_s=accelerator_s,
-            rows=self.space.rows_per_stage(world, s, pipe.map(flat)),
+            accelerator_s=self._stage_accelerator_seconds(world, s, pipe, costs),
+            rows=self.space.rows_per_stage(world, s, pipe),
         )
+
+    def _stage_accelerator_seconds(self, world: Column, s: Shard, pipe: Pipe, costs: StageCosts) -> Column:
+        """Accelerator-seconds of the whole run below which no number of replicas of a stage row can stay.
+
+        The slowest stage is busy with every micro-batch. The deadline takes some number of replicas at least, which
+        leaves each at most so many micro-batches to spread the bubble over, and has at least so many servers.
+        """
+        p = self.physics
+        busy = world * costs.slowest_s / (s.micro_batch * p.seq) * p.tokens / p.goodput
+        # The factor keeps rounding from demanding one replica more.
+        least = np.maximum(np.ceil(busy / self._latest_s / world * (1 - 1e-9)), 1.0)
+        most = self.space.replicas.micro_batches(least, s.micro_batch)
+        bubble = bubble_seconds(pipe, costs.slowest_s, costs.all_stages_s, costs.weight_gradient_s)
+        jitter = jitter_share(world * least, p.device, p.efficiency)
+        return busy * (1.0 + bubble / (most * costs.slowest_s)) * (1.0 + jitter)
 
     def _evaluate(self, stages: Stages, leaders: Leaders | Front, certificate: Certificate) -> None:
         """Evaluate stage rows: memory by bisection over the degrees, then time in blocks of degrees across."""
@@ -306,11 +331,8 @@ class SiteSearch:
         )
 
     def _fits(self, ranks: Ranks, replicas: Replicas) -> NDArray[np.bool_]:
-        fits = np.ones(replicas.dp.shape, dtype=bool)
-        for part in ranks.parts:
-            total = sum(self.physics.memory(part, ranks.shard, ranks.pipe, replicas).values())
-            fits &= np.asarray(total) <= self.physics.device.memory_bytes
-        return fits
+        held = reduce(np.add, self.physics.memory(ranks.parts, ranks.shard, ranks.pipe, replicas).values())
+        return np.asarray((held <= self.physics.device.memory_bytes).all(axis=0))
 
     def _valid(self, block: Block, replicas: Replicas) -> NDArray[np.bool_]:
         valid = np.ones(replicas.dp.shape, dtype=bool)
@@ -437,6 +459,7 @@ def _survey(
     certificate = Certificate()
     spaces = Spaces(job)
     searches = [SiteSearch(job, site, catalog, objective, spaces, prune=prune) for site in found]
+    _share_layers(searches)
     for one in searches:
         name = one.site.accelerator.name
         certificate.space += one.rows
@@ -447,3 +470,35 @@ def _survey(
         }
         certificate.floors[name] = min(certificate.floors.get(name, np.inf), one.floor)
     return sorted(searches, key=lambda one: one.floor), certificate
+
+
+def _share_layers(searches: list[SiteSearch]) -> None:
+    """Compute the layers of all sites that have the same space in one call: sites down, shards across."""
+    by_space: dict[int, list[SiteSearch]] = {}
+    for one in searches:
+        by_space.setdefault(id(one.space), []).append(one)
+    for alike in by_space.values():
+        space, physics = alike[0].space, [one.physics for one in alike]
+
+        def down(column: Column) -> Column:
+            return column[:, None]
+
+        layers = layers_of(
+            Setting(
+                architecture=space.architecture,
+                shard=space.shards,
+                recipe=Recipe.stack([one.recipe for one in physics]).map(down),
+                device=Device.stack([one.device for one in physics]).map(down),
+                efficiency=Efficiency.stack([one.efficiency for one in physics]).map(down),
+                seq=physics[0].seq,
+            )
+        )
+        shape = (len(alike), len(space.shards.tp))
+        for row, one in enumerate(alike):
+            one.layers = layers.map(partial(_row, shape=shape, row=row))
+
+
+def _row(column: Column, shape: tuple[int, int], row: int) -> Column:
+    """One row of a column that broadcasts to a shape."""
+    chosen: Column = np.broadcast_to(column, shape)[row]
+    return chosen

@@ -164,17 +164,18 @@ class Space:
     def _rows_per_shard(self) -> NDArray[np.int64]:
         """Candidate rows below each shard, without expanding them."""
         s, c = self.shards, self.choices
-        ways = np.array(
-            [len(self.replica_choices(int(p), int(a))) for p, a in zip(c.pipe.pp, c.activations, strict=True)],
-            dtype=np.int64,
-        )
-        total = np.zeros(len(s.tp), dtype=np.int64)
-        for pp in np.unique(c.pipe.pp):
-            world = (s.tp * s.cp * pp).astype(np.int64)
-            fits = world <= self.replicas.limit
-            counts = self.replicas.count(world[fits], s.micro_batch[fits].astype(np.int64))
-            total[fits] += counts * int(ways[c.pipe.pp == pp].sum())
-        return total
+        ways = np.zeros(len(c.pipe.pp), dtype=np.int64)
+        for depth, activations in {(min(int(p), 2), int(a)) for p, a in zip(c.pipe.pp, c.activations, strict=True)}:
+            here = (np.minimum(c.pipe.pp, 2) == depth) & (c.activations == activations)
+            ways[here] = len(self.replica_choices(depth, activations))
+        depths, place = np.unique(c.pipe.pp, return_inverse=True)
+        world = ((s.tp * s.cp)[:, None] * depths).astype(np.int64)
+        micro_batch = np.broadcast_to(s.micro_batch.astype(np.int64)[:, None], world.shape)
+        fits = world <= self.replicas.limit
+        counts = np.zeros(world.shape, dtype=np.int64)
+        counts[fits] = self.replicas.count(world[fits], micro_batch[fits])
+        rows: NDArray[np.int64] = counts @ np.bincount(place, weights=ways).astype(np.int64)
+        return rows
 
 
 class Spaces:

@@ -33,19 +33,24 @@ MOST_PADDING = 0.25
 
 @dataclass(frozen=True)
 class Ranks:
-    """The part of a table of stage rows that memory depends on."""
+    """The part of a table of stage rows that memory depends on.
+
+    Attributes:
+        shard, pipe: the layout of each row.
+        parts: bytes, peak stages down and rows across.
+    """
 
     shard: Shard
     pipe: Pipe
-    parts: tuple[StageBytes, ...]
+    parts: StageBytes
 
     def take(self, index: NDArray[np.intp]) -> Ranks:
         """Some of the rows."""
 
         def chosen(column: Column) -> Column:
-            return column[index]
+            return column[..., index]
 
-        return Ranks(self.shard.map(chosen), self.pipe.map(chosen), tuple(part.map(chosen) for part in self.parts))
+        return Ranks(self.shard.map(chosen), self.pipe.map(chosen), self.parts.map(chosen))
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ class Stages:
         for part in self.parts:
             if not any(np.array_equal(part.stage, other.stage) for other in parts):
                 parts.append(part)
-        return Ranks(self.shard, self.pipe, tuple(parts))
+        return Ranks(self.shard, self.pipe, StageBytes.stack(parts))
 
     def block(self, index: NDArray[np.intp]) -> Block:
         """Rows as a block, ``index`` of shape (groups, rows)."""
