@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from optimizer.cli.options import CatalogDirs, Json
+from optimizer.cli.options import CatalogDirs, Json, split_names
 
 
 class Notify(StrEnum):
@@ -34,6 +34,15 @@ def replan(
         typer.Option("--prices", metavar="SOURCE", help="File, https://… or cmd:…, with #key=value&…; repeatable."),
     ] = None,
     as_of: Annotated[str | None, typer.Option("--as-of", metavar="DATE", help="The night; alone: replay it.")] = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--accept",
+            metavar="JOB",
+            callback=split_names,
+            help="The plan last advised for this job stands from now on; repeatable, or all.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and print; record and send nothing.")] = False,
     min_saving: Annotated[float, typer.Option("--min-saving", metavar="USD", help="Least saving to act on.")] = 1000.0,
     min_share: Annotated[float, typer.Option("--min-saving-share", metavar="SHARE", help="And as a share.")] = 0.05,
@@ -75,6 +84,8 @@ def replan(
 
       clusterplan replan --jobs jobs.yaml --prices gcp.csv --history history.db --report night.html --slack SLACK_URL
 
+      clusterplan replan --jobs jobs.yaml --prices gcp.csv --history history.db --accept chat-70b
+
       clusterplan replan --history history.db --as-of 2026-07-02
     """
     import datetime
@@ -85,11 +96,13 @@ def replan(
     from catalogs.errors import UsageError
     from optimizer.cli.layers import open_catalog
     from optimizer.cli.output import warn
-    from optimizer.replan.history import History, standing_plans
+    from optimizer.cli.progress import progress_bar
+    from optimizer.replan.history import History
     from optimizer.replan.integrity import Limits
     from optimizer.replan.jobs import Rules, read_jobs
     from optimizer.replan.layouts_cache import LayoutCache
     from optimizer.replan.lock import exclusive
+    from optimizer.replan.night import accept as accept_advice
     from optimizer.replan.night import changed, plan_night, read_books, replay
     from optimizer.replan.notify import channels, deliver, messages
     from optimizer.replan.notify_send import MailServer
@@ -128,9 +141,13 @@ def replan(
             books, notes = read_books(
                 [Source.parse(one) for one in prices], last, opened, night_of, today, Limits(jump=jump)
             )
-            plans = standing_plans(last)
-            night = plan_night(wanted, books, notes, plans, opened, layouts, rules, night_of, version("clusterplan"))
-            repeated = last is not None and last.inputs == night.inputs
+            plans, accepted = accept_advice(accept or (), wanted, last, night_of)
+            with progress_bar("deciding") as told_progress:
+                night = plan_night(
+                    wanted, books, notes, last, opened, layouts, rules, night_of, version("clusterplan"),
+                    plans=plans, progress=told_progress,
+                )  # fmt: skip
+            repeated = last is not None and last.inputs == night.inputs and not accepted
             news = [] if repeated else changed(night, last)
             if repeated and last is not None:
                 night = last

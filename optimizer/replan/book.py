@@ -33,6 +33,7 @@ class Quote:
         date: when it was valid, ISO.
         source: where it was read (a URL, or the file).
         line: line in that source.
+        max_servers: most servers that can be had, where the source says so.
     """
 
     provider: str
@@ -47,6 +48,7 @@ class Quote:
     date: str
     source: str
     line: int = 0
+    max_servers: int | None = None
 
     @property
     def key(self) -> str:
@@ -91,8 +93,11 @@ class Book:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of what the book says: keys, prices and dates, not line numbers or file names."""
-        rows = [[q.key, q.price, q.currency, q.unit, q.date] for q in self.quotes]
+        """SHA-256 of what the book says: keys, prices, caps and dates, not line numbers or file names."""
+        rows = [
+            [q.key, q.price, q.currency, q.unit, q.date, *([] if q.max_servers is None else [q.max_servers])]
+            for q in self.quotes
+        ]
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
     def to_rows(self) -> list[list[Any]]:
@@ -132,6 +137,7 @@ class Networks:
             unit=quote.unit,
             scale_out_bytes_per_s_per_accelerator=known.scale_out_bytes_per_s_per_accelerator if known else None,
             training_grade=known.training_grade if known else None,
+            max_servers=quote.max_servers,
             date=quote.date,
             sources={"*": quote.source},
         )

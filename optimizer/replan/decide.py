@@ -11,13 +11,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from catalogs.errors import DataFileError
 from optimizer.market import COMMITMENT_S
 from optimizer.replan.book import Quote
-from optimizer.replan.jobs import PlannedJob
+from optimizer.replan.jobs import PlannedJob, Rules
 from optimizer.replan.reprice import HOUR_S, Choice, Market
 
 Kind = Literal["start", "keep", "switch", "resize", "warn", "infeasible"]
 DAY_S = 86400.0
+
+COMMITTED = ("reserved_1y", "reserved_3y", "capacity_block", "purchase")
+"""Ways of paying that keep the price of the day they were taken."""
 
 ACTIONS: tuple[Kind, ...] = ("start", "switch", "resize", "warn")
 """Verdicts that ask somebody to do something."""
@@ -58,15 +62,17 @@ class Verdict:
         job: its name.
         kind: the advice.
         reason: one sentence for a manager.
-        standing: the plan that stands after the night, if there is one.
+        standing: the plan that the job has, at tonight's price; what is advised does not stand until it is accepted.
         target: the plan advised, if it is another one.
         keep_usd: what the rest costs on the standing plan.
         change_usd: what the rest costs on the target, with the move.
         move_usd: the part of it that is the move.
         saving_usd: the difference.
         ends: when the standing plan ends (ISO date).
-        flips_at: the price of the best alternative, per accelerator-hour, at which the verdict would change.
+        flips_at: the price, per accelerator-hour (per server when bought), at which the verdict would change.
         flips_key: the offer that this price is about.
+        flips_above: whether it would change above that price, or below it.
+        told_usd: price of the plan when it was last reported.
     """
 
     job: str
@@ -81,12 +87,19 @@ class Verdict:
     ends: str | None = None
     flips_at: float | None = None
     flips_key: str | None = None
+    flips_above: bool = False
+    told_usd: float | None = None
 
     @property
     def identity(self) -> str:
         """What makes two verdicts the same news: the advice and where it points."""
         to = self.target or self.standing
         return f"{self.kind}|{to.key}|{to.accelerators}" if to else self.kind
+
+    @property
+    def plan(self) -> Standing | None:
+        """The plan that the job has, else the one advised."""
+        return self.standing or self.target
 
     def to_json(self) -> dict[str, Any]:
         """All fields."""
@@ -99,7 +112,13 @@ class Verdict:
         return cls(**{**fields, **plans})
 
 
-def decide(job: PlannedJob, standing: Standing | None, market: Market, as_of: datetime.date) -> Verdict:
+def decide(
+    job: PlannedJob,
+    standing: Standing | None,
+    market: Market,
+    as_of: datetime.date,
+    proposed: Standing | None = None,
+) -> Verdict:
     """The verdict on one job.
 
     Args:
@@ -107,18 +126,19 @@ def decide(job: PlannedJob, standing: Standing | None, market: Market, as_of: da
         standing: its plan so far; None for a job that has none.
         market: tonight's prices.
         as_of: the night.
+        proposed: what was advised before and not yet accepted: advised again while no other plan saves enough over it.
     """
     left = 1.0 - job.tokens_done / job.job.tokens
     begin = max(as_of, job.entry.start or as_of)
     end = job.entry.deadline
     time_s = math.inf if end is None else (end - begin).days * DAY_S
-    spent = job.entry.current.spent_usd if job.entry.current else 0.0
-    budget = math.inf if job.entry.budget_usd is None else job.entry.budget_usd - spent
+    budget = math.inf if job.entry.budget_usd is None else job.entry.budget_usd - job.spent_usd
+    running = standing is not None and standing.running
+    lost_s = job.entry.switching.lost_hours * HOUR_S if running else 0.0
+    best = _best(job, market, left, time_s, lost_s, proposed)
     if standing is None:
-        return _first(job, market, left, time_s, budget, as_of)
-    lost_s = job.entry.switching.lost_hours * HOUR_S if standing.running else 0.0
+        return _first(job, market, best, left, time_s, budget, as_of)
     kept = _kept(job, standing, market, left, as_of)
-    best = market.best(job.job, left, time_s, lost_s) if time_s > lost_s else None
     in_time = kept is not None and kept[1] <= time_s
     affordable = kept is not None and kept[0] <= budget
     if best is None:
@@ -126,33 +146,48 @@ def decide(job: PlannedJob, standing: Standing | None, market: Market, as_of: da
     exit_usd = _exit_usd(job, standing, best, as_of)
     move_usd = exit_usd + (best.usd_per_price - _hours_without_loss(best, lost_s)) * best.usd
     change_usd = best.cost_usd + exit_usd
-    target = _standing_of(best, as_of, running=standing.running)
-    same_offer = best.key == standing.key
+    target = _standing_of(best, as_of, running=running)
     base = Verdict(job.name, "keep", "", standing, None, None, change_usd, move_usd, None)
     if kept is None:
         return replace(
-            base, kind="warn", target=target, reason="the standing plan no longer fits; move to " + _told(best)
-        )
+            base, kind="warn", target=target, reason="the standing plan cannot be had or no longer fits; move to "
+            + _told(best),
+        )  # fmt: skip
     keep_usd, keep_s = kept
     saving = keep_usd - change_usd
-    base = replace(
-        base, keep_usd=keep_usd, saving_usd=saving, ends=_date_after(begin, keep_s), standing=_priced(standing, market)
-    )
+    now = _priced(standing, market)
+    base = replace(base, keep_usd=keep_usd, saving_usd=saving, ends=_date_after(begin, keep_s), standing=now)
     if change_usd > budget and not affordable:
-        return replace(base, kind="infeasible", reason=f"nothing costs less than the {budget:,.0f} USD that are left")
+        enough = max((budget - exit_usd - best.energy_usd) / best.usd_per_price, 0.0)
+        reason = f"nothing costs less than the {max(budget, 0.0):,.0f} USD that are left"
+        return replace(base, kind="infeasible", reason=reason, flips_at=enough, flips_key=best.key)
     if not in_time or not affordable:
         why = f"ends {base.ends}, after the deadline" if not in_time else f"costs {keep_usd:,.0f} USD, above the budget"
         if change_usd > budget:
             return replace(base, kind="warn", reason=f"{why}; no plan within the budget ends in time")
         return replace(base, kind="warn", target=target, reason=f"{why}; {_told(best)} would end in time")
-    needed = max(job.rules.min_saving_usd, job.rules.min_saving_share * keep_usd)
-    flips = (keep_usd - needed - exit_usd - best.energy_usd) / best.usd_per_price
-    if same_offer and best.accelerators == standing.accelerators:
-        return replace(base, saving_usd=0.0, move_usd=0.0, change_usd=keep_usd, reason="still the cheapest plan")
-    base = replace(base, flips_at=max(flips, 0.0), flips_key=best.key)
+
+    def leave() -> dict[str, Any]:
+        """From which price of its own offer on the standing plan would be left for another offer."""
+        other = market.best(job.job, left, time_s, lost_s, without=standing.key) if _follows(standing) else None
+        if other is None:
+            return {}
+        # What it costs to stay is in proportion to its price.
+        cost_usd = job.rules.leave_usd(other.cost_usd + _exit_usd(job, standing, other, as_of))
+        return {"flips_at": now.usd * cost_usd / keep_usd, "flips_key": standing.key, "flips_above": True}
+
+    if best.key == standing.key and best.accelerators == standing.accelerators:
+        base = replace(base, saving_usd=0.0, move_usd=0.0, change_usd=keep_usd, reason="still the cheapest plan")
+        return replace(base, **leave())
+    needed = job.rules.needed_usd(keep_usd)
+    flips, wins_above = _flip(job.rules, best, now, keep_usd, exit_usd)
+    found = leave() if flips is None else {"flips_at": flips, "flips_key": best.key, "flips_above": wins_above}
+    base = replace(base, **found)
     if saving < needed:
         reason = (
             f"the best other plan saves {saving:,.0f} USD, less than the {needed:,.0f} USD that make a move worth it"
+            if saving > 0
+            else f"every other plan costs more, the best one {-saving:,.0f} USD"
         )
         return replace(base, reason=reason)
     rest = (as_of - datetime.date.fromisoformat(standing.since)).days
@@ -163,43 +198,121 @@ def decide(job: PlannedJob, standing: Standing | None, market: Market, as_of: da
         )
     return replace(
         base,
-        kind="resize" if same_offer else "switch",
+        kind="resize" if best.key == standing.key else "switch",
         target=target,
+        flips_above=not wins_above,
         reason=f"{_told(best)} saves {saving:,.0f} USD ({saving / keep_usd:.0%} of what is left), the move included",
     )
 
 
+def _flip(rules: Rules, best: Choice, now: Standing, keep_usd: float, exit_usd: float) -> tuple[float | None, bool]:
+    """The price of the best plan's offer at which a move is just worth it, and whether it is so above that price."""
+    if best.key != now.key or not _follows(now):
+        return max(
+            (keep_usd - rules.needed_usd(keep_usd) - exit_usd - best.energy_usd) / best.usd_per_price, 0.0
+        ), False
+    # Another size of the same offer: both costs are in proportion to the one price.
+    stay, go = keep_usd / now.usd, best.usd_per_price
+    if go >= stay * (1 - rules.min_saving_share):
+        return None, True
+    share = stay * (1 - rules.min_saving_share) - go
+    return max((rules.min_saving_usd + exit_usd) / (stay - go), exit_usd / share), True
+
+
+def with_news(verdict: Verdict, before: Verdict | None, rules: Rules) -> Verdict:
+    """The verdict with the price last reported, and with words for a price that rose far above that one.
+
+    Args:
+        verdict: tonight's.
+        before: the last one on the job.
+        rules: how far is far.
+    """
+    plan = verdict.plan
+    if plan is None:
+        return verdict
+    known = before.plan if before else None
+    told = before.told_usd if before and known and known.key == plan.key else None
+    if told is None:
+        return replace(verdict, told_usd=plan.usd)
+    if plan.usd <= told * (1 + rules.news_share):
+        return replace(verdict, told_usd=told)
+    unit = "server" if plan.tenure == "purchase" else "accelerator-hour"
+    words = f"{offer_words(plan.key)} went from {told:.4g} to {plan.usd:.4g} USD per {unit}"
+    if verdict.keep_usd is not None:
+        more = verdict.keep_usd * (1 - told / plan.usd)
+        words += f", so what is left costs {verdict.keep_usd:,.0f} USD, {more:,.0f} more"
+    return replace(verdict, told_usd=plan.usd, reason=f"{words}; {verdict.reason}")
+
+
+def _best(
+    job: PlannedJob, market: Market, left: float, time_s: float, lost_s: float, proposed: Standing | None
+) -> Choice | None:
+    """The cheapest cluster that ends in time, or what was proposed while that is cheaper by too little."""
+    if time_s <= lost_s:
+        return None
+    best = market.best(job.job, left, time_s, lost_s)
+    if best is None or proposed is None:
+        return best
+    held = market.at(job.job, proposed.key, proposed.accelerators, left, time_s, lost_s)
+    return held if held and held.cost_usd - best.cost_usd < job.rules.needed_usd(held.cost_usd) else best
+
+
 def standing_of(job: PlannedJob, recorded: Standing | None, market: Market) -> Standing | None:
-    """The plan a job has: what runs, else what history recorded."""
+    """The plan a job has: what runs, else what was accepted before.
+
+    Raises:
+        DataFileError: nobody says what the offer it runs on costs.
+    """
     current = job.entry.current
     if current is None:
         return recorded
     usd = current.usd_per_accelerator_hour
-    known = _usd(current.key, market)
-    if usd is None and known is None and recorded is not None and recorded.key == current.key:
-        known = recorded.usd
+    last = recorded.usd if recorded is not None and recorded.key == current.key else None
+    if usd is None:
+        book = _usd(current.key, market)
+        # A commitment keeps the price it was made at.
+        known = (last, book) if current.tenure in COMMITTED else (book, last)
+        usd = known[1] if known[0] is None else known[0]
+    if usd is None and current.tenure != "purchase":
+        raise DataFileError(
+            f"job {job.name!r}: no book has a price of its current offer {current.key}; "
+            "give current.usd_per_accelerator_hour, or the offer as the book writes it"
+        )
     return Standing(
         key=current.key,
         accelerator=current.accelerator,
         accelerators=current.accelerators,
-        usd=usd if usd is not None else known if known is not None else 0.0,
+        usd=usd or 0.0,  # what was bought before there was a book is paid for
         since=current.since.isoformat(),
         running=True,
-        fixed=usd is not None,
+        fixed=current.usd_per_accelerator_hour is not None,
     )
 
 
-def _first(job: PlannedJob, market: Market, left: float, time_s: float, budget: float, as_of: datetime.date) -> Verdict:
-    best = market.best(job.job, left, time_s) if time_s > 0 else None
-    if best is None or best.cost_usd > budget:
-        why = (
-            "no cluster on offer ends in time" if best is None else f"the cheapest plan costs {best.cost_usd:,.0f} USD"
-        )
-        return Verdict(job.name, "infeasible", why)
+def _first(
+    job: PlannedJob,
+    market: Market,
+    best: Choice | None,
+    left: float,
+    time_s: float,
+    budget: float,
+    as_of: datetime.date,
+) -> Verdict:
+    if best is None:
+        return Verdict(job.name, "infeasible", "no cluster on offer ends in time")
+    if best.cost_usd > budget:
+        return Verdict(
+            job.name, "infeasible", f"the cheapest plan costs {best.cost_usd:,.0f} USD, above the budget",
+            change_usd=best.cost_usd, flips_at=max((budget - best.energy_usd) / best.usd_per_price, 0.0),
+            flips_key=best.key,
+        )  # fmt: skip
     plan = _standing_of(best, as_of, running=False)
+    other = market.best(job.job, left, time_s, without=best.key)
+    leave = None if other is None else (job.rules.leave_usd(other.cost_usd) - best.energy_usd) / best.usd_per_price
     return Verdict(
         job.name, "start", f"first plan: {_told(best)}, {best.cost_usd:,.0f} USD, {best.wall_s / DAY_S:.1f} days",
-        plan, plan, change_usd=best.cost_usd, ends=_date_after(max(as_of, job.entry.start or as_of), best.wall_s),
+        target=plan, change_usd=best.cost_usd, ends=_date_after(max(as_of, job.entry.start or as_of), best.wall_s),
+        flips_at=leave, flips_key=best.key if leave is not None else None, flips_above=True,
     )  # fmt: skip
 
 
@@ -214,6 +327,8 @@ def _kept(
         if whole is None:
             return None
         wall_s = whole * left
+    if not standing.running and standing.accelerators > market.most(job.job, standing.key):
+        return None
     usd = _priced(standing, market).usd
     if standing.tenure == "purchase":
         # What runs is paid for; what is only planned is still to be bought.
@@ -277,11 +392,25 @@ def _usd(key: str, market: Market) -> float | None:
     return quote.per_accelerator * market.catalog.currencies[quote.currency.lower()].usd
 
 
+def _follows(standing: Standing) -> bool:
+    """Whether what it costs to stay follows the book."""
+    return not standing.fixed and not (standing.running and standing.tenure in COMMITTED)
+
+
 def _priced(standing: Standing, market: Market) -> Standing:
     """The standing plan at tonight's price, or at its last known one where the offer vanished or is a contract."""
-    committed = standing.running and standing.tenure in ("reserved_1y", "reserved_3y", "capacity_block", "purchase")
-    usd = None if standing.fixed or (committed and standing.usd) else _usd(standing.key, market)
+    usd = _usd(standing.key, market) if _follows(standing) else None
     return standing if usd is None else replace(standing, usd=usd)
+
+
+def offer_words(key: str) -> str:
+    """An offer of a price book as a reader names it.
+
+    >>> offer_words("gcp|us-east4|a3-highgpu-8g|h100-sxm-80g|8|on_demand")
+    'gcp us-east4 a3-highgpu-8g on demand'
+    """
+    provider, region, instance, _, _, tenure = key.split("|")
+    return " ".join(part for part in (provider, region, instance, tenure.replace("_", " ")) if part)
 
 
 def _told(best: Choice) -> str:

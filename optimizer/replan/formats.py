@@ -195,6 +195,7 @@ def _own(row: Row, line: int, context: Context) -> Iterator[Quote]:
         provider=row["provider"], region=row.get("region", ""), instance=row.get("instance", ""),
         accelerator=row["accelerator"], count=row["accelerators_per_server"], tenure=tenure, price=row["price"],
         unit=unit, currency=row["currency"], date=row["date"], source=row.get("source") or row.get("sources", ""),
+        max_servers=row.get("max_servers", ""),
     )  # fmt: skip
 
 
@@ -300,6 +301,7 @@ def _quote(
     currency: str,
     date: str,
     source: str,
+    max_servers: str = "",
 ) -> Quote:
     if not provider:
         raise _RowError("no provider")
@@ -310,14 +312,14 @@ def _quote(
         raise _RowError(f"accelerator {accelerator!r} is not in the catalog", broken=False)
     if currency.lower() not in context.currencies or currency != currency.upper():
         raise _RowError(f"no exchange rate for currency {currency!r}; add it to currencies/")
-    if not (count.isascii() and count.isdigit()) or not 0 < len(count) <= 4 or int(count) == 0:
-        raise _RowError(f"accelerators per server is {count!r}, not a whole number from 1 to 9999")
+    servers = _whole(max_servers, "max_servers") if max_servers else None
+    per_server = _whole(count, "accelerators per server")
     amount = _amount(price)
     if unit != "server" and amount > HOURLY_USD_LIMIT and currency == "USD":
         raise _RowError(f"{price} USD per hour is no price of one server; is the unit right?")
     return Quote(
-        provider, region, instance, accelerator, int(count), tenure, amount, currency, unit,
-        _date(date), source[:MAX_CELL] or context.origin, line,
+        provider, region, instance, accelerator, per_server, tenure, amount, currency, unit,
+        _date(date), source[:MAX_CELL] or context.origin, line, servers,
     )  # fmt: skip
 
 
@@ -328,6 +330,12 @@ def _check_text(what: str, text: str) -> None:
         raise _RowError(f"{what} {text[:30]!r} starts like a spreadsheet formula")
     if any(unicodedata.category(character)[0] == "C" for character in text) or "|" in text:
         raise _RowError(f"{what} {text[:30]!r} holds a control character or a bar")
+
+
+def _whole(text: str, what: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not 0 < len(text) <= 6 or int(text) == 0:
+        raise _RowError(f"{what} is {text[:30]!r}, not a whole number from 1 to 999999")
+    return int(text)
 
 
 def _amount(text: str) -> float:

@@ -329,8 +329,10 @@ def _version(connection: sa.Connection) -> int:
 
 
 def standing_plans(night: Night | None) -> dict[str, Standing]:
-    """The plan of every job after a night."""
-    if night is None:
-        return {}
-    plans = {one.job: one.target or one.standing for one in night.verdicts}
-    return {job: plan for job, plan in plans.items() if plan is not None}
+    """The plan that every job has after a night: what runs or was accepted, not what was only advised."""
+    return {one.job: one.standing for one in night.verdicts if one.standing} if night else {}
+
+
+def proposed_plans(night: Night | None) -> dict[str, Standing]:
+    """The plan that a night advised, by job, where it advised another one than stands."""
+    return {one.job: one.target for one in night.verdicts if one.target} if night else {}

@@ -34,11 +34,21 @@ class Rules(_Entry):
         min_saving_usd: least saving.
         min_saving_share: least saving as a share of what the standing plan still costs.
         cool_down_days: days after a move in which no other one is advised.
+        news_share: rise of the price of a plan that stands, since it was last reported, that is reported.
     """
 
     min_saving_usd: float = Field(default=1000.0, ge=0)
     min_saving_share: float = Field(default=0.05, ge=0, lt=1)
     cool_down_days: float = Field(default=7.0, ge=0)
+    news_share: float = Field(default=0.25, gt=0)
+
+    def needed_usd(self, cost_usd: float) -> float:
+        """The saving that makes a move away from a plan of this cost worth it."""
+        return max(self.min_saving_usd, self.min_saving_share * cost_usd)
+
+    def leave_usd(self, other_usd: float) -> float:
+        """The cost at which a plan is left for one that costs ``other_usd``: the inverse of :meth:`needed_usd`."""
+        return max(other_usd + self.min_saving_usd, other_usd / (1 - self.min_saving_share))
 
 
 class Switching(_Entry):
@@ -122,6 +132,7 @@ class PlannedJob:
         job: the planning question over all its tokens, without a deadline.
         tokens_done: progress.
         tokens_per_s: measured throughput, or None.
+        spent_usd: money spent so far.
         checkpoint_gb: size of what a move transfers.
         rules: its own rules, or those of the run.
     """
@@ -130,6 +141,7 @@ class PlannedJob:
     job: Job
     tokens_done: float
     tokens_per_s: float | None
+    spent_usd: float
     checkpoint_gb: float
     rules: Rules
 
@@ -215,4 +227,5 @@ def _planned(entry: JobEntry, catalog: Catalog, rules: Rules) -> PlannedJob:
         raise UsageError(f"tokens_done {done:.4g} is all of {job.tokens:.4g}; a finished job leaves the file")
     speed = read(current.tokens_per_s, "tokens_per_s") if current and current.tokens_per_s is not None else None
     checkpoint_gb = parse_positive(entry.switching.checkpoint, BYTE_UNITS | {"": 1.0}, "checkpoint") / 1e9
-    return PlannedJob(entry, job, done, speed, checkpoint_gb, entry.rules or rules)
+    spent_usd = current.spent_usd if current else 0.0
+    return PlannedJob(entry, job, done, speed, spent_usd, checkpoint_gb, entry.rules or rules)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from catalogs.catalog import Catalog
-from catalogs.errors import DataFileError
+from catalogs.errors import DataFileError, UsageError
 from optimizer.replan.book import Book
-from optimizer.replan.decide import ACTIONS, Standing, Verdict, decide, standing_of
-from optimizer.replan.history import Night, SourceBook, standing_plans
+from optimizer.replan.decide import ACTIONS, Standing, Verdict, decide, standing_of, with_news
+from optimizer.replan.history import Night, SourceBook, proposed_plans, standing_plans
 from optimizer.replan.integrity import Limits, check
 from optimizer.replan.jobs import JobsFile, Rules, jobs_of
 from optimizer.replan.layouts_cache import LayoutCache, formulas_digest
@@ -63,20 +64,46 @@ def plan_night(
     jobs: JobsFile,
     books: Sequence[SourceBook],
     notes: Sequence[str],
-    plans: dict[str, Standing],
+    before: Night | None,
     catalog: Catalog,
     cache: LayoutCache,
     rules: Rules,
     as_of: datetime.date,
     tool: str,
+    *,
+    plans: dict[str, Standing] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Night:
-    """Decide every job; nothing is recorded."""
+    """Decide every job; nothing is recorded.
+
+    Args:
+        jobs: the jobs.
+        books: tonight's prices by source.
+        notes: what was noticed about them.
+        before: the night before.
+        catalog: what exists.
+        cache: layouts evaluated before.
+        rules: of the run.
+        as_of: the night.
+        tool: version of clusterplan.
+        plans: what stands for jobs that do not run; by default what stood after the night before.
+        progress: called with jobs decided and jobs in all.
+    """
     book = Book.of(quote for one in books for quote in one.book.quotes)
     market = Market(book, catalog, cache)
-    verdicts = tuple(
-        decide(job, standing_of(job, plans.get(job.name), market), market, as_of)
-        for job in sorted(jobs.jobs, key=lambda one: one.name)
-    )
+    stands = standing_plans(before) if plans is None else plans
+    open_advice = proposed_plans(before)
+    known = {one.job: one for one in before.verdicts} if before else {}
+    verdicts = []
+    for job in sorted(jobs.jobs, key=lambda one: one.name):
+        standing = standing_of(job, stands.get(job.name), market)
+        proposed = open_advice.get(job.name)
+        if proposed and standing and (proposed.key, proposed.accelerators) == (standing.key, standing.accelerators):
+            proposed = None  # it was accepted
+        verdict = decide(job, standing, market, as_of, proposed)
+        verdicts.append(with_news(verdict, known.get(job.name), job.rules))
+        if progress is not None:
+            progress(len(verdicts), len(jobs.jobs))
     inputs = [as_of.isoformat(), jobs.digest, sorted(one.book.digest for one in books), formulas_digest(), tool]
     return Night(
         as_of=as_of,
@@ -87,16 +114,48 @@ def plan_night(
         rules=rules.model_dump(),
         notes=tuple(notes),
         sources=tuple(books),
-        verdicts=verdicts,
+        verdicts=tuple(verdicts),
     )
 
 
+def accept(
+    names: Sequence[str], jobs: JobsFile, before: Night | None, as_of: datetime.date
+) -> tuple[dict[str, Standing], list[str]]:
+    """The plans that stand once the advice on some jobs is accepted, and the jobs for which that changes something.
+
+    Args:
+        names: jobs, or ``all`` for every one with open advice.
+        jobs: the jobs file; what runs stands there, in ``current``.
+        before: the night whose advice is accepted.
+        as_of: the day from which the plans stand.
+
+    Raises:
+        UsageError: a job is unknown, runs, or has no advice to accept.
+    """
+    stands, advice = standing_plans(before), proposed_plans(before)
+    running = {job.name for job in jobs.jobs if job.entry.current}
+    if "all" in names:
+        names = [name for name in advice if name not in running]
+    adopted = []
+    for name in names:
+        if name in running:
+            raise UsageError(f"--accept {name}: it runs; write where it runs now into its 'current' in the jobs file")
+        if name not in advice and name not in stands:
+            open_names = ", ".join(sorted(advice.keys() - running)) or "none"
+            raise UsageError(f"--accept {name}: nothing is advised for it (open advice: {open_names})")
+        if name in advice:
+            stands[name] = replace(advice[name], since=as_of.isoformat())
+            adopted.append(name)
+    return stands, adopted
+
+
 def replay(night: Night, before: Night | None, catalog: Catalog, cache: LayoutCache) -> Night:
-    """Decide a recorded night again, from its own jobs, books and the plans that stood before it."""
+    """Decide a recorded night again, from its own jobs, books and the plans that stood in it."""
     rules = Rules(**night.rules)
     jobs = jobs_of(night.jobs, catalog, rules, f"night {night.id}")
+    plans = standing_plans(night)
     return plan_night(
-        jobs, night.sources, night.notes, standing_plans(before), catalog, cache, rules, night.as_of, night.tool
+        jobs, night.sources, night.notes, before, catalog, cache, rules, night.as_of, night.tool, plans=plans
     )
 
 
@@ -109,14 +168,22 @@ def exit_code(verdicts: Sequence[Verdict]) -> int:
 
 
 def changed(night: Night, before: Night | None) -> list[Verdict]:
-    """The verdicts that are news: another advice than the night before (keeping what was advised is none)."""
+    """The verdicts that are news: another advice than the night before, or a price that rose far above the last told.
+
+    Keeping what was advised is no news.
+    """
     known = {one.job: one for one in before.verdicts} if before else {}
     news = []
     for one in night.verdicts:
         old = known.get(one.job)
-        if old is None or (one.identity != old.identity and not _as_advised(one, old)):
+        risen = old is not None and old.told_usd is not None and one.told_usd != old.told_usd and _same_plan(one, old)
+        if old is None or risen or (one.identity != old.identity and not _as_advised(one, old)):
             news.append(one)
     return news
+
+
+def _same_plan(one: Verdict, old: Verdict) -> bool:
+    return one.plan is not None and old.plan is not None and one.plan.key == old.plan.key
 
 
 def _as_advised(one: Verdict, old: Verdict) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optimizer.replan.decide import Verdict
+from optimizer.replan.decide import Verdict, offer_words
 from optimizer.replan.history import Night
 
 NEWS_LINES, NOTE_LINES = 30, 5
@@ -37,7 +37,8 @@ class Delivery:
 def headline(night: Night, news: Sequence[Verdict]) -> str:
     """One line: what the night brings."""
     if not news:
-        return f"{night.as_of}: nothing to do; {len(night.verdicts)} plans stand"
+        waiting = sum(one.target is not None for one in night.verdicts)
+        return f"{night.as_of}: nothing new" + (f"; {waiting} advised before still to be done" if waiting else "")
     kinds = [one.kind for one in news]
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
     saving = sum(one.saving_usd or 0.0 for one in news if one.kind in ("switch", "resize"))
@@ -53,9 +54,8 @@ def flip(one: Verdict) -> str:
     """The price at which a verdict would change, in words (nothing where there is none)."""
     if one.flips_at is None or one.flips_key is None:
         return ""
-    way = "above" if one.kind in ("switch", "resize") else "below"
-    provider, region, instance, _, _, tenure = one.flips_key.split("|")
-    return f"changes when {provider} {region} {instance} {tenure} is {way} {one.flips_at:.4g} USD"
+    way = "above" if one.flips_above else "below"
+    return f"changes when {offer_words(one.flips_key)} is {way} {one.flips_at:.4g} USD"
 
 
 def document(night: Night, news: Sequence[Verdict], *, repeated: bool = False) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from catalogs.catalog import Catalog
 from catalogs.errors import UnsupportedError
 from catalogs.offer import Tenure
 from optimizer.job import Job
-from optimizer.market import COMMITMENT_S, Site, Tariff, sites, tariffs
+from optimizer.market import COMMITMENT_S, Price, Site, Tariff, sites, tariffs
 from optimizer.replan.book import TENURES, Book, with_book
 from optimizer.replan.layouts_cache import LayoutCache, Layouts
 
@@ -51,12 +52,24 @@ class Choice:
 
 @dataclass(frozen=True)
 class _Ladder:
-    """All prices of one tenure at a site."""
+    """All prices of one tenure and availability cap at a site, cheapest first.
 
-    tenure: Tenure
+    Attributes:
+        tariff: how the cheapest is charged.
+        usd: prices.
+        offers: their keys in the book.
+        beaten: whether another ladder of the tenure offers as many servers for no more.
+    """
+
     tariff: Tariff
     usd: NDArray[np.float64]
     offers: list[str]
+    beaten: bool
+
+    @property
+    def tenure(self) -> Tenure:
+        """Way of paying."""
+        return self.tariff.price.offer.tenure
 
 
 class Market:
@@ -88,54 +101,67 @@ class Market:
         return self._sites[key]
 
     def _ladders(self, site: Site) -> list[_Ladder]:
+        prices: dict[tuple[Tenure, int | None], list[Price]] = {}
+        for price in sorted(site.prices, key=lambda one: (one.usd, self._keys[one.offer.name])):
+            prices.setdefault((price.offer.tenure, price.offer.max_servers), []).append(price)
         ladders = []
-        for tariff in tariffs(site, self.catalog):
-            tenure = tariff.price.offer.tenure
-            prices = [price for price in site.prices if price.offer.tenure == tenure]
+        most: dict[Tenure, float] = {}
+        for tariff in tariffs(site, self.catalog):  # cheapest first
+            tenure, cap = tariff.price.offer.tenure, tariff.max_accelerators
+            same = prices[tenure, tariff.price.offer.max_servers]
             ladders.append(
                 _Ladder(
-                    tenure,
                     tariff,
-                    np.array([price.usd for price in prices]),
-                    [self._keys[price.offer.name] for price in prices],
+                    np.array([price.usd for price in same]),
+                    [self._keys[price.offer.name] for price in same],
+                    beaten=cap <= most.get(tenure, 0.0),
                 )
             )
+            most[tenure] = max(cap, most.get(tenure, 0.0))
         return ladders
 
-    def best(self, job: Job, share_left: float, deadline_s: float, lost_s: float = 0.0) -> Choice | None:
-        """The cheapest cluster of all offers that ends in time; arguments as for :meth:`offers`."""
-        best: Choice | None = None
-        for site, layouts, ladder in self._scan(job):
-            place, charged, fixed = _cheapest(ladder, layouts, site, share_left, deadline_s, lost_s)
-            if place is None:
-                continue
-            # The price does not move the place, so only the cheapest offer of a tenure at a site can win.
-            row = int(np.argmin(ladder.usd))
-            choice = _choice(ladder, row, layouts, site, place, charged, fixed, share_left, lost_s)
-            if best is None or choice.order < best.order:
-                best = choice
-        return best
-
-    def offers(self, job: Job, share_left: float, deadline_s: float, lost_s: float = 0.0) -> list[list[Choice]]:
-        """The cheapest cluster at every offer, offers of one site and tenure together, best first.
+    def best(
+        self, job: Job, share_left: float, deadline_s: float, lost_s: float = 0.0, without: str = ""
+    ) -> Choice | None:
+        """The cheapest cluster of all offers that ends in time.
 
         Args:
             job: the job over all its tokens.
             share_left: share of its tokens still to train.
             deadline_s: seconds left.
             lost_s: seconds that pass (and are paid) before the new cluster trains.
+            without: key of an offer that is left out.
         """
-        groups = []
+        best: Choice | None = None
         for site, layouts, ladder in self._scan(job):
-            place, charged, fixed = _cheapest(ladder, layouts, site, share_left, deadline_s, lost_s)
-            if place is not None:
-                groups.append(
-                    [
-                        _choice(ladder, int(row), layouts, site, place, charged, fixed, share_left, lost_s)
-                        for row in np.argsort(ladder.usd, kind="stable")
-                    ]
-                )
-        return sorted(groups, key=lambda group: group[0].order)
+            row = 0
+            if ladder.offers[0] == without:
+                row = 1
+            elif ladder.beaten and not without:
+                continue
+            if row == len(ladder.offers):
+                continue
+            choice = _cheapest(ladder, row, layouts, site, share_left, deadline_s, lost_s)
+            if choice is not None and (best is None or choice.order < best.order):
+                best = choice
+        return best
+
+    def at(
+        self, job: Job, key: str, accelerators: int, share_left: float, deadline_s: float, lost_s: float = 0.0
+    ) -> Choice | None:
+        """A given cluster at a given offer, if it is on offer and ends in time; arguments as for :meth:`best`."""
+        for site, layouts, ladder in self._scan(job):
+            if key in ladder.offers:
+                row = ladder.offers.index(key)
+                return _cheapest(ladder, row, layouts, site, share_left, deadline_s, lost_s, accelerators)
+        return None
+
+    def most(self, job: Job, key: str) -> float:
+        """Accelerators that can be had at an offer; infinite where nobody says, or where it is not in the book."""
+        for _, _, ladder in self._scan(job):
+            if key in ladder.offers:
+                return ladder.tariff.max_accelerators
+        return math.inf
 
     def wall_s(self, job: Job, key: str, accelerator: str, accelerators: int) -> float | None:
         """Predicted seconds of the whole job on a given cluster; None where it does not fit.
@@ -166,9 +192,16 @@ class Market:
 
 
 def _cheapest(
-    ladder: _Ladder, layouts: Layouts, site: Site, share_left: float, deadline_s: float, lost_s: float
-) -> tuple[int | None, NDArray[np.float64], NDArray[np.float64]]:
-    """The place of the cheapest cluster that ends in time, with what each is charged per dollar and besides."""
+    ladder: _Ladder,
+    row: int,
+    layouts: Layouts,
+    site: Site,
+    share_left: float,
+    deadline_s: float,
+    lost_s: float,
+    accelerators: int | None = None,
+) -> Choice | None:
+    """The cheapest cluster (of a given size) at one price that ends in time and can be had."""
     wall_s = layouts.wall_s * share_left + lost_s
     servers = np.ceil(layouts.accelerators / site.server_accelerators)
     if ladder.tenure == "purchase":
@@ -178,31 +211,22 @@ def _cheapest(
         term_s = COMMITMENT_S[ladder.tenure]
         charged = servers * site.server_accelerators * np.maximum(wall_s, term_s) / HOUR_S
         fixed = np.zeros_like(charged)
-    cost = np.where(wall_s <= deadline_s, charged * float(ladder.usd.min()) + fixed, np.inf)
+    usd = float(ladder.usd[row])
+    possible = (wall_s <= deadline_s) & (layouts.accelerators <= ladder.tariff.max_accelerators)
+    if accelerators is not None:
+        possible &= layouts.accelerators == accelerators
+    cost = np.where(possible, charged * usd + fixed, np.inf)
     # Of equal costs the faster, then the smaller cluster.
     place = int(np.lexsort((layouts.accelerators, wall_s, cost))[0])
-    return (place if np.isfinite(cost[place]) else None), charged, fixed
-
-
-def _choice(
-    ladder: _Ladder,
-    row: int,
-    layouts: Layouts,
-    site: Site,
-    place: int,
-    charged: NDArray[np.float64],
-    fixed: NDArray[np.float64],
-    share_left: float,
-    lost_s: float,
-) -> Choice:
-    usd = float(ladder.usd[row])
+    if not np.isfinite(cost[place]):
+        return None
     return Choice(
         key=ladder.offers[row],
         accelerator=site.accelerator.name,
         accelerators=int(layouts.accelerators[place]),
         usd=usd,
-        wall_s=float(layouts.wall_s[place] * share_left + lost_s),
-        cost_usd=float(charged[place] * usd + fixed[place]),
+        wall_s=float(wall_s[place]),
+        cost_usd=float(cost[place]),
         usd_per_price=float(charged[place]),
         energy_usd=float(fixed[place]),
         layout=layouts.layout(place),

@@ -33,6 +33,9 @@ BOOKS = (
 )
 """The price file of each night."""
 
+ACCEPTED = (1, 3)
+"""Nights on which what the night before advised is accepted."""
+
 
 @dataclass
 class Figures:
@@ -69,6 +72,7 @@ class Scenario:
                 "--prices", str(self.folder / "prices.csv"), "--as-of", f"2026-10-{2 + night:02d}",
                 "--history", self.url, "--cache", str(self.folder / "layouts"), "--min-saving", "10",
                 "--cool-down", "0", "--report", str(self.report), "--webhook", "HOOK", "--wait", "60",
+                *(("--accept", "small") if night in ACCEPTED else ()),
             ],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ | {"HOOK": self.hook.url()},
         )  # fmt: skip

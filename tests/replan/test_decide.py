@@ -11,7 +11,7 @@ import pytest
 
 from catalogs.errors import DataFileError
 from optimizer.replan.book import Book, Quote
-from optimizer.replan.decide import Standing, Verdict, decide, standing_of
+from optimizer.replan.decide import Standing, Verdict, decide, standing_of, with_news
 from optimizer.replan.jobs import PlannedJob, Rules, jobs_of, read_jobs
 from optimizer.replan.layouts_cache import LayoutCache
 from optimizer.replan.reprice import Market
@@ -19,6 +19,7 @@ from tests.replan.test_reprice import CATALOG, quote
 
 NIGHT = datetime.date(2026, 10, 1)
 CACHE = LayoutCache()
+PLAN = Standing("acme|r1|box|a100-sxm-80g|8|on_demand", "a100-sxm-80g", 32, 2.0, "2026-09-01")
 OLD, NEW = quote("a100-sxm-80g", 2.0), quote("a100-sxm-80g", 1.0, region="r2")
 RUNNING: dict[str, Any] = {
     "provider": "Acme", "region": "r1", "instance": "box", "accelerator": "a100-sxm-80g",
@@ -34,9 +35,11 @@ def job(**changes: Any) -> PlannedJob:
     return jobs_of([fields], CATALOG, Rules(min_saving_usd=100.0), "jobs.yaml").jobs[0]
 
 
-def verdict(one: PlannedJob, *quotes: Quote, recorded: Standing | None = None) -> Verdict:
+def verdict(
+    one: PlannedJob, *quotes: Quote, recorded: Standing | None = None, proposed: Standing | None = None
+) -> Verdict:
     market = Market(Book.of(quotes), CATALOG, CACHE)
-    return decide(one, standing_of(one, recorded, market), market, NIGHT)
+    return decide(one, standing_of(one, recorded, market), market, NIGHT, proposed)
 
 
 def test_a_job_without_a_plan_gets_its_first() -> None:
@@ -118,9 +121,105 @@ def test_an_offer_that_vanished_keeps_its_last_price() -> None:
     assert found.standing.usd == 2.0
 
 
-def test_the_same_market_twice_keeps_what_was_advised() -> None:
+def test_advice_that_is_accepted_stands() -> None:
     first = verdict(job(), OLD, NEW)
-    assert verdict(job(), OLD, NEW, recorded=first.target).kind == "keep"
+    assert first.standing is None
+    kept = verdict(job(), OLD, NEW, recorded=first.target)
+    assert (kept.kind, kept.target) == ("keep", None)
+
+
+@pytest.mark.parametrize("fields", [{}, {"current": RUNNING}])
+def test_open_advice_is_repeated_until_another_plan_saves_enough_over_it(fields: dict[str, Any]) -> None:
+    third = quote("a100-sxm-80g", 0.999, region="r3")
+    first = verdict(job(**fields), OLD, NEW)
+    assert verdict(job(**fields), OLD, NEW, third).target == replace(first.target or PLAN, key=third.key, usd=0.999)
+    assert verdict(job(**fields), OLD, NEW, third, proposed=first.target).target == first.target
+    much = replace(third, price=0.5)
+    assert verdict(job(**fields), OLD, NEW, much, proposed=first.target).target != first.target
+    assert verdict(job(**fields), OLD, much, proposed=first.target).target != first.target  # no longer offered
+
+
+def flipped(one: PlannedJob, *quotes: Quote, recorded: Standing | None = None) -> tuple[Verdict, Verdict, Verdict]:
+    """The verdict, and those just before and just behind the price that it states."""
+    first = verdict(one, *quotes, recorded=recorded)
+    assert first.flips_at is not None
+    sides = [
+        verdict(
+            one,
+            *(replace(q, price=first.flips_at * (1 + side)) if q.key == first.flips_key else q for q in quotes),
+            recorded=recorded,
+        )
+        for side in (-1e-6, 1e-6)
+    ]
+    before, behind = sides if first.flips_above else sides[::-1]
+    return first, before, behind
+
+
+def test_every_verdict_states_the_price_at_which_it_changes() -> None:
+    cramped = job(current=RUNNING | {"accelerators": 24, "tokens_per_s": 1e3}, deadline=None)
+    cases = {
+        "start": (job(), (OLD, NEW), None, ("start", "start")),
+        "cheapest": (job(current=RUNNING | {"region": "r2"}), (OLD, NEW), None, ("keep", "switch")),
+        "resize": (cramped, (OLD,), None, ("resize", "keep")),
+        "planned": (job(), (OLD, replace(NEW, price=1.96)), PLAN, ("keep", "switch")),
+        "budget": (job(budget_usd=1.0), (OLD,), None, ("infeasible", "start")),
+    }
+    for name, (one, quotes, recorded, kinds) in cases.items():
+        first, before, behind = flipped(one, *quotes, recorded=recorded)
+        assert (name, before.kind, behind.kind) == (name, *kinds)
+        if name == "start":
+            # What is advised stays advised up to that price, and another plan is advised behind it.
+            quotes = tuple(replace(q, price=(first.flips_at or 0.0) * (1 - 1e-6)) if q == NEW else q for q in quotes)
+            assert verdict(one, *quotes, proposed=first.target).target.key == NEW.key  # type: ignore[union-attr]
+            quotes = tuple(replace(q, price=q.price * (1 + 2e-6)) if q.key == NEW.key else q for q in quotes)
+            assert verdict(one, *quotes, proposed=first.target).target.key == OLD.key  # type: ignore[union-attr]
+
+
+def test_no_more_servers_are_planned_than_can_be_had() -> None:
+    few = replace(NEW, max_servers=2)
+    alone = verdict(job(), few)
+    assert alone.target is not None
+    assert alone.target.accelerators <= 16
+    # In a hurry, the dearer offer with enough servers is the plan, and one that is planned but gone is given up.
+    hurried = job(deadline="2026-10-12")
+    assert verdict(hurried, few).kind == "infeasible"
+    found = verdict(hurried, few, replace(OLD, price=9.0))
+    assert found.target is not None
+    assert found.target.key == OLD.key
+    gone = verdict(job(), replace(OLD, max_servers=1), NEW, recorded=PLAN)
+    assert (gone.kind, gone.target and gone.target.key) == ("warn", NEW.key)
+
+
+def test_an_offer_that_nobody_prices_is_refused() -> None:
+    with pytest.raises(DataFileError, match=r"one.*no book has a price.*usd_per_accelerator_hour"):
+        verdict(job(current=RUNNING), NEW)
+
+
+def test_a_commitment_keeps_the_price_it_was_made_at() -> None:
+    reserved = replace(OLD, tenure="reserved_1y")
+    current = job(current=RUNNING | {"tenure": "reserved_1y"})
+    signed = Standing(reserved.key, "a100-sxm-80g", 32, 1.5, "2026-09-01", running=True)
+    found = verdict(current, replace(reserved, price=4.0), recorded=signed)
+    assert found.standing is not None
+    assert found.standing.usd == 1.5
+
+
+def test_a_price_that_rises_far_above_the_last_told_is_told_once() -> None:
+    rules = Rules(news_share=0.25)
+    running = job(current=RUNNING)
+    nights = []
+    before = None
+    for price in (2.0, 2.4, 1.0, 2.6, 2.6, 5.2):
+        before = with_news(verdict(running, replace(OLD, price=price)), before, rules)
+        nights.append(before)
+    assert [one.told_usd for one in nights] == [2.0, 2.0, 2.0, 2.6, 2.6, 5.2]
+    assert ["went from" in one.reason for one in nights] == [False, False, False, True, False, True]
+    last = nights[-1]
+    assert last.keep_usd is not None
+    assert last.reason.startswith(
+        "acme r1 box on demand went from 2.6 to 5.2 USD per accelerator-hour, "
+        f"so what is left costs {last.keep_usd:,.0f} USD, {last.keep_usd / 2:,.0f} more; "
+    )
 
 
 def test_verdicts_survive_storage() -> None:

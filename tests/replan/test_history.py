@@ -19,7 +19,7 @@ from catalogs.errors import ClusterplanError, DataFileError, UsageError
 from optimizer.replan.book import Book
 from optimizer.replan.database import database_url, open_engine, writing
 from optimizer.replan.decide import Standing, Verdict
-from optimizer.replan.history import MIGRATIONS, History, Night, SourceBook, standing_plans
+from optimizer.replan.history import MIGRATIONS, History, Night, SourceBook, proposed_plans, standing_plans
 from optimizer.replan.lock import exclusive
 from tests.cli.conftest import Cli, cli  # noqa: F401
 from tests.replan.conftest import FreshHistory
@@ -100,7 +100,8 @@ def test_a_night_comes_back_as_it_was_recorded(history_url: str) -> None:
     for number in range(3):
         history.record(night(number), {"channel": "body"})
     assert check_whole(history) == 3
-    assert standing_plans(history.last())["job00"].accelerators == 10
+    assert standing_plans(history.last())["job00"].accelerators == 8
+    assert proposed_plans(history.last())["job00"].accelerators == 10
     assert history.forget(keep=1) == 2
     last = history.last()
     assert last is not None
@@ -269,7 +270,12 @@ def test_nights_at_the_command_line(tmp_path: Path, history_url: str, cli: Cli) 
     again = nights.run("2026-10-02")
     assert (again.code, again.out["news"], again.out["repeated"]) == (10, [], True)
     calm = nights.run("2026-10-03")
-    assert (calm.code, calm.out["news"]) == (0, [])
+    assert (calm.code, calm.out["news"]) == (10, [])  # what was advised still waits
+    assert nights.run("2026-10-03", "--accept", "large").code == 2
+    accepted = nights.run("2026-10-03", "--accept", "small")
+    assert (accepted.code, accepted.out["news"], accepted.out["repeated"]) == (0, [], False)
+    for more in (("--accept", "small"), ()):
+        assert nights.run("2026-10-03", *more).out["repeated"]
     nights.prices(a100=1.5, h100=0.1)
     held = nights.run("2026-10-20")
     assert held.code == 0
@@ -279,7 +285,7 @@ def test_nights_at_the_command_line(tmp_path: Path, history_url: str, cli: Cli) 
     assert (switched.code, switched.out["news"]) == (10, ["small"])
     (tmp_path / "prices.csv").write_text("broken\n", "utf-8")
     kept = nights.run("2026-10-22")
-    assert kept.code == 0
+    assert (kept.code, kept.out["news"]) == (10, [])
     assert "last good prices" in str(kept.out["notes"])
     replayed = cli(
         "replan", "--history", history_url, "--as-of", "2026-10-21", "--cache", str(tmp_path / "l"), "--json"

@@ -74,17 +74,18 @@ def test_news_goes_to_every_channel_once_and_a_calm_night_sends_nothing(
     report.unlink()
     again = nights.run("2026-10-02", *to)
     calm = nights.run("2026-10-03", *to)
-    assert (again.out["repeated"], calm.code, calm.err) == (True, 0, "")
+    assert (again.out["repeated"], calm.code, calm.err) == (True, 10, "")
     assert again.out["messages"] == calm.out["messages"] == []
     assert (len(hook.posts), len(box.mails), report.exists()) == (2, 1, False)
     asked = nights.run("2026-10-04", *to, "--notify", "always")
-    assert asked.code == 0
+    assert asked.code == 10
     assert (len(hook.posts), len(box.mails), report.exists()) == (4, 2, True)
 
 
 def test_the_best_offer_doubles_and_one_message_says_what_to_do(nights: Nights, hook: Webhook) -> None:
     nights.prices(a100=1.5, h100=8.0)
     nights.run("2026-10-02", "--webhook", "HOOK")
+    nights.run("2026-10-03", "--webhook", "HOOK", "--accept", "small")
     nights.prices(a100=3.0, h100=8.0)
     doubled = nights.run("2026-10-20", "--slack", "HOOK")
     nights.run("2026-10-21", "--slack", "HOOK")
@@ -94,7 +95,11 @@ def test_the_best_offer_doubles_and_one_message_says_what_to_do(nights: Nights, 
     saving = doubled.out["verdicts"][0]["saving_usd"]
     assert saving > 100
     assert headline == f"2026-10-20: 1 switch; saves {saving:,.0f} USD"
-    assert verdict.startswith("small: switch: 8 h100-sxm-80g on demand at acme r2 box saves")
+    assert verdict.startswith(
+        "small: switch: acme r1 box on demand went from 1.5 to 3 USD per accelerator-hour, so what is left costs "
+    )
+    assert f"; 8 h100-sxm-80g on demand at acme r2 box saves {saving:,.0f} USD (" in verdict
+    assert "; changes when acme r2 box on demand is above " in verdict
 
 
 def test_a_failed_notification_fails_nothing_and_is_sent_by_the_next_run(
@@ -118,7 +123,7 @@ def test_a_failed_notification_fails_nothing_and_is_sent_by_the_next_run(
     box.refused.clear()
     report.parent.mkdir()
     third = nights.run("2026-10-03", "--smtp", f"127.0.0.1:{box.port}")  # a calm night without channels of its own
-    assert (third.code, third.err) == (0, "")
+    assert (third.code, third.err) == (10, "")
     assert [one["sent"] for one in third.out["messages"]] == [1, 1, 1]
     assert (len(hook.posts), len(box.mails)) == (1, 1)
     assert report.read_text("utf-8").startswith("2026-10-02: 1 start")

@@ -321,6 +321,25 @@ def test_vanished_offers_and_stale_books_are_told(tmp_path: Path) -> None:
     assert any("stale" in note for note in checked.notes)
 
 
+def test_a_cap_on_servers_is_read_and_part_of_what_a_book_says(tmp_path: Path) -> None:
+    path = tmp_path / "book.csv"
+    digests = []
+    for cap in ("", "16", "17", "0", "many"):
+        lines = books.OWN.splitlines()
+        path.write_text(
+            "\n".join([f"{lines[0]},max_servers", *(f"{line},{cap}" for line in lines[1:])]) + "\n", "utf-8"
+        )
+        if cap in ("0", "many"):
+            with pytest.raises(DataFileError, match=r"book\.csv:2: max_servers is .*whole number"):
+                accept(str(path))
+            continue
+        book = accept(str(path)).book
+        offers = with_book(CATALOG, Book.from_rows(book.to_rows()))[0].offers.values()
+        assert {offer.max_servers for offer in offers} == {int(cap) if cap else None}
+        digests.append(book.digest)
+    assert len(set(digests)) == 3
+
+
 def test_one_broken_row_of_many_is_left_out_and_named(tmp_path: Path) -> None:
     path = tmp_path / "book.csv"
     path.write_text(books.OWN + "x,Acme,eu-1,new,h100-sxm-80g,8,spot,-3,USD,server_hour,2026-10-01,x\n", "utf-8")
