@@ -39,9 +39,14 @@ def read_text(path: Path) -> str:
         DataFileError: it is missing, unreadable, too large, or not UTF-8.
     """
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
+        content = b""
+        size = path.stat().st_size
+        if size <= MAX_FILE_BYTES:
+            with path.open("rb") as file:  # a device or a growing file says less than it gives
+                content = file.read(MAX_FILE_BYTES + 1)
+        if max(size, len(content)) > MAX_FILE_BYTES:
             raise DataFileError(f"{path}: larger than {MAX_FILE_BYTES // 2**20} MiB; split it into several files")
-        return path.read_text(encoding="utf-8-sig")
+        return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig").read()
     except FileNotFoundError:
         raise DataFileError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:

@@ -7,11 +7,18 @@ A source is written ``WHERE[#key=value&…]``: ``prices.csv``, ``https://…/vms
 from __future__ import annotations
 
 import datetime
+import http.client
+import os
+import signal
 import subprocess
 import tempfile
+import threading
+import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -21,7 +28,7 @@ from catalogs.loading import MAX_FILE_BYTES
 from optimizer.replan.book import Quote
 from optimizer.replan.formats import Context, Problem, read_quotes
 
-TIMEOUT_S = 60
+TIMEOUT_S = 60.0
 COMMAND = "cmd:"
 _KEYS = ("provider", "date", "format")
 
@@ -85,30 +92,55 @@ class Source:
         return read_quotes(Path(self.where), context)
 
     def _download(self) -> bytes:
+        until = time.monotonic() + TIMEOUT_S
+        content = bytearray()
         try:
             request = urllib.request.Request(self.where, headers={"User-Agent": "clusterplan"})
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
-                content: bytes = response.read(MAX_FILE_BYTES + 1)
+                promised = response.headers.get("Content-Length", "")
+                while len(content) <= MAX_FILE_BYTES and (chunk := response.read1(2**16)):
+                    content += chunk
+                    if time.monotonic() > until:
+                        raise DataFileError(f"{self.where}: still arriving after {TIMEOUT_S:g} s")
         except (urllib.error.URLError, OSError, ValueError) as error:
             raise DataFileError(f"{self.where}: cannot be fetched ({getattr(error, 'reason', error)})") from None
-        return self._bounded(content)
+        except http.client.HTTPException as error:
+            raise DataFileError(f"{self.where}: cannot be fetched ({type(error).__name__})") from None
+        if promised.isdigit() and len(content) < int(promised):
+            raise DataFileError(f"{self.where}: cut off after {len(content)} of {promised} bytes")
+        return self._bounded(bytes(content))
 
     def _run(self) -> bytes:
         command = self.where.removeprefix(COMMAND)
-        with tempfile.TemporaryFile() as output:
-            try:
-                done = subprocess.run(
-                    command, shell=True, stdout=output, stderr=subprocess.PIPE, timeout=TIMEOUT_S, check=False
-                )
-            except subprocess.TimeoutExpired:
-                raise DataFileError(f"{self.where}: still running after {TIMEOUT_S} s") from None
-            if done.returncode:
-                said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["nothing on standard error"]
-                raise DataFileError(f"{self.where}: exit code {done.returncode} ({said[0][:200]})")
-            output.seek(0)
-            return self._bounded(output.read(MAX_FILE_BYTES + 1))
+        # In a session of its own, so that whatever it started ends with it.
+        with tempfile.TemporaryFile() as errors, subprocess.Popen(
+            command, shell=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
+        ) as process:  # fmt: skip
+            end = partial(_end_session, process.pid)
+            timer = threading.Timer(TIMEOUT_S, end)
+            timer.start()
+            content: bytes = process.stdout.read(MAX_FILE_BYTES + 1)  # type: ignore[union-attr]
+            if len(content) > MAX_FILE_BYTES:
+                end()
+            process.wait()
+            late = not timer.is_alive()
+            timer.cancel()
+            self._bounded(content)
+            if late:
+                raise DataFileError(f"{self.where}: still running after {TIMEOUT_S:g} s")
+            if process.returncode:
+                errors.seek(0)
+                lines = errors.read(MAX_FILE_BYTES).decode(errors="replace").strip().splitlines()
+                said = lines[-1][:200] if lines else "nothing on standard error"
+                raise DataFileError(f"{self.where}: exit code {process.returncode} ({said})")
+        return content
 
     def _bounded(self, content: bytes) -> bytes:
         if len(content) > MAX_FILE_BYTES:
             raise DataFileError(f"{self.where}: larger than {MAX_FILE_BYTES // 2**20} MiB")
         return content
+
+
+def _end_session(leader: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)

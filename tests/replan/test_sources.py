@@ -5,14 +5,18 @@ from __future__ import annotations
 import datetime
 import http.server
 import random
+import socketserver
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from catalogs import Catalog
 from catalogs.errors import DataFileError, UsageError
+from optimizer.replan import sources
 from optimizer.replan.book import Book, with_book
 from optimizer.replan.integrity import Checked, check
 from optimizer.replan.sources import Source
@@ -231,6 +235,64 @@ def test_a_gigabyte_is_refused_unread(tmp_path: Path) -> None:
         file.truncate(10**9)
     with pytest.raises(DataFileError, match=r"book\.csv: larger than 64 MiB"):
         accept(str(path))
+
+
+@pytest.mark.parametrize("where", ["/dev/zero", "cmd:yes", "cmd:yes >&1 & wait"])
+def test_an_endless_source_is_refused(where: str) -> None:
+    with pytest.raises(DataFileError, match="larger than 64 MiB"):
+        accept(where)
+
+
+@pytest.mark.parametrize("command", ["sleep 60", "sleep 60 & wait", "echo a; sleep 60 &"])
+def test_a_command_that_does_not_end_is_ended_with_its_children(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "TIMEOUT_S", 0.1)
+    with pytest.raises(DataFileError, match=r"still running after 0\.1 s"):
+        accept(f"cmd:{command}")
+
+
+def test_a_command_that_fails_is_told_with_its_last_words() -> None:
+    with pytest.raises(DataFileError, match=r"exit code 3 \(no such bucket\)"):
+        accept("cmd:echo connecting >&2; echo no such bucket >&2; exit 3")
+
+
+HALF = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (HALF + b"Content-Length: 1000\r\n\r\n" + books.OWN.encode(), "cut off after"),
+        (HALF + b"Transfer-Encoding: chunked\r\n\r\nfff\r\n" + books.OWN.encode(), "cannot be fetched"),
+        (b"HTTP/1.1 nonsense\r\n\r\n", "cannot be fetched"),
+        (HALF + b"X" * 70_000, "cannot be fetched"),
+        (b"", "cannot be fetched"),
+        (b"HTTP/1.1 503 Busy\r\n\r\n", "cannot be fetched"),
+        (None, "still arriving|timed out"),
+    ],
+)
+def test_a_download_that_is_not_whole_is_refused(
+    answer: bytes | None, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "TIMEOUT_S", 0.3)
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(10_000)
+            with suppress(OSError):
+                if answer is not None:
+                    self.request.sendall(answer)
+                    return
+                self.request.sendall(HALF + b"\r\n")
+                for _ in range(100):  # a byte now and then, for ever
+                    self.request.sendall(b"a")
+                    time.sleep(0.05)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.handle_request, daemon=True)
+        thread.start()
+        with pytest.raises(DataFileError, match=rf"127.0.0.1.*({reason})"):
+            accept(f"http://127.0.0.1:{server.server_address[1]}/book.csv")
+        thread.join()
 
 
 def mutated(text: str, rng: random.Random) -> bytes:
