@@ -132,9 +132,9 @@ def read_records(path: Path, record_type: type[R]) -> list[R]:
     records = []
     for index, fields in enumerate(content):
         if not isinstance(fields, dict):
-            line = _yaml_line(path, index, ())
+            line = yaml_line(path, (index,))
             raise DataFileError(f"{path}:{line}: expected a mapping of fields, found {type(fields).__name__}")
-        records.append(_record(record_type, fields, path, partial(_yaml_line, path, index)))
+        records.append(_record(record_type, fields, path, partial(_item_line, path, index)))
     return records
 
 
@@ -197,20 +197,28 @@ def _known_line(line: int, _: tuple[Any, ...]) -> int:
     return line
 
 
-def _yaml_line(path: Path, index: int, location: tuple[Any, ...]) -> int:
-    """The 1-based line of a field of the index-th record (found again only when there is something to report)."""
-    root = yaml.compose(read_text(path), Loader=_Loader)
-    if not isinstance(root, yaml.SequenceNode):
-        return 1
-    node: yaml.Node = root.value[index]
+def _item_line(path: Path, index: int, location: tuple[int | str, ...]) -> int:
+    return yaml_line(path, (index, *location))
+
+
+def yaml_line(path: Path, location: tuple[Any, ...]) -> int:
+    """The 1-based line of the deepest part of ``location`` (keys and indices) that a YAML file has.
+
+    The file is read again: positions are only needed when there is something to report.
+
+    Raises:
+        DataFileError: it can no longer be read.
+    """
+    node: Any = yaml.compose(read_text(path), Loader=_Loader)
+    line = 0 if node is None else node.start_mark.line
     for part in location:
         if isinstance(node, yaml.MappingNode):
-            child = next((v for k, v in node.value if k.value == str(part)), None)
+            found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            child = node.value[part]
+            found = (node.value[part], node.value[part])
         else:
-            child = None
-        if child is None:
+            found = None
+        if found is None:
             break
-        node = child
-    return node.start_mark.line + 1
+        line, node = found[0].start_mark.line, found[1]
+    return int(line) + 1

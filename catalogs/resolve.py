@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from catalogs.catalog import Catalog
 from catalogs.errors import DataFileError, UnknownNameError
 from catalogs.huggingface import file_date, read_hf_config, slug
-from catalogs.loading import read_text, read_yaml
+from catalogs.loading import read_yaml, yaml_line
 from catalogs.model import Model
 from catalogs.naming import unknown_name
 from catalogs.shapes import is_size, model_from_size
@@ -71,21 +69,7 @@ def read_model(path: Path | str) -> Model:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        line = _line(path, (0, *first["loc"]) if listed else first["loc"])
+        line = yaml_line(path, (0, *first["loc"]) if listed else first["loc"])
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         message = first["msg"].removeprefix("Value error, ")
         raise DataFileError(f"{path}:{line}: model{': field ' + field if field else ''}: {message}{more}") from None
-
-
-def _line(path: Path, location: tuple[Any, ...]) -> int:
-    """The 1-based line of the deepest part of ``location`` that the file has."""
-    node: Any = yaml.compose(read_text(path), Loader=yaml.SafeLoader)
-    for part in location:
-        if isinstance(node, yaml.MappingNode):
-            child = next((value for key, value in node.value if key.value == str(part)), None)
-        else:
-            child = node.value[part] if isinstance(part, int) and isinstance(node, yaml.SequenceNode) else None
-        if child is None:
-            break
-        node = child
-    return int(node.start_mark.line) + 1

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from catalogs.assumption import Assumption
 from catalogs.catalog import Catalog
 from catalogs.errors import UnknownNameError
+from catalogs.fabric import Fabric
 from catalogs.naming import unknown_name
 from catalogs.offer import Currency, Offer
 
@@ -34,6 +35,20 @@ def with_assumptions(catalog: Catalog, values: Mapping[str, float]) -> Catalog:
             raise UnknownNameError(unknown_name("assumption", name, known))
         known[name] = _assumed(known[name], value)
     return _with(catalog, "assumptions", known)
+
+
+def with_fabric(catalog: Catalog, fabric: Fabric) -> Catalog:
+    """The catalog with one network between all servers: a port of it per accelerator, whatever the offers state.
+
+    Offers that are known to have no network between servers keep having none.
+    """
+    port = {"scale_out_bytes_per_s_per_accelerator": fabric.port_bytes_per_s}
+    servers = {name: one.model_copy(update={"fabric": fabric.name} | port) for name, one in catalog.servers.items()}
+    offers = {
+        name: one if one.training_grade is False else one.model_copy(update=port)
+        for name, one in catalog.offers.items()
+    }
+    return _with(_with(catalog, "servers", servers), "offers", offers)
 
 
 def _assumed(record: Assumption, value: float) -> Assumption:

@@ -42,20 +42,10 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """The object of the documented schema (docs/json-schema.md)."""
-        job, proof = self.job, self.certificate
+        proof = self.certificate
         return {
             "schema_version": SCHEMA_VERSION,
-            "job": {
-                "model": job.model.name,
-                "tokens": job.tokens,
-                "deadline_days": _finite(job.deadline_s / DAY_S),
-                "confidence": job.confidence,
-                "budget_usd": _finite(job.budget_usd),
-                "seq": job.seq,
-                "global_batch": job.global_batch,
-                "max_accelerators": job.max_accelerators,
-                "hardware": list(job.hardware),
-            },
+            "job": job_json(self.job),
             "best": self.best.to_json(),
             "alternatives": [one.to_json() for one in self.alternatives],
             "rejected": [{"what": one.what, "reason": one.reason} for one in self.rejected],
@@ -71,6 +61,21 @@ class Plan:
             },
             "assumptions": list(self.assumptions),
         }
+
+
+def job_json(job: Job) -> dict[str, Any]:
+    """The question as understood, for JSON."""
+    return {
+        "model": job.model.name,
+        "tokens": job.tokens,
+        "deadline_days": _finite(job.deadline_s / DAY_S),
+        "confidence": job.confidence,
+        "budget_usd": _finite(job.budget_usd),
+        "seq": job.seq,
+        "global_batch": job.global_batch,
+        "max_accelerators": job.max_accelerators,
+        "hardware": list(job.hardware),
+    }
 
 
 def plan(

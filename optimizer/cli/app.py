@@ -24,6 +24,7 @@ from optimizer.cli import (
     plan,
     replan,
     size,
+    sweep,
     validate,
     when,
 )
@@ -32,6 +33,7 @@ NAME = "clusterplan"
 
 COMMANDS = (
     plan.register,
+    sweep.register,
     compare.register,
     estimate.register,
     mfu.register,

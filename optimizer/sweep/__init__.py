@@ -1,0 +1,1 @@
+"""Scenario grids: models, token budgets, deadlines, price books, fabrics and hardware, every combination planned."""
