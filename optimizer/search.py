@@ -39,6 +39,9 @@ Objective = Literal["cost", "time"]
 STAGE_ROWS = 100_000
 """Most stage rows expanded at once, so that memory stays bounded for any space."""
 
+ROUNDING = 1e-12
+"""Share by which bounds are lowered: more than the rounding of the few operations between two ways to one figure."""
+
 INTERRUPTED = "interrupt"
 """Name under which a certificate counts rows that an interrupt left unseen."""
 
@@ -162,12 +165,18 @@ class SiteSearch:
         return np.exp(self._deviations * self.physics.days_sigma(accelerators))
 
     def _objective_floor(self, accelerator_s: Column) -> Column:
+        """The objective that no layout doing so much work can go below: by a hair less than computed.
+
+        What is charged for a whole term or server costs exactly its bound, and must not lose to rounding.
+        """
         if self.objective == "time":
-            return accelerator_s / min(self.job.max_accelerators, self.site.max_accelerators)
+            return accelerator_s / min(self.job.max_accelerators, self.site.max_accelerators) * (1 - ROUNDING)
         floors = [t.floor(accelerator_s, self._latest_s) for t in self.tariffs]
         cheapest = np.minimum.reduce(floors) if floors else np.full(accelerator_s.shape, np.inf)
         # What misses the deadline on every accelerator there may be has no cost at all (the factor: rounding).
-        return np.where(accelerator_s / self.space.replicas.limit > self._latest_s * (1 + 1e-9), np.inf, cheapest)
+        return np.where(
+            accelerator_s / self.space.replicas.limit > self._latest_s * (1 + 1e-9), np.inf, cheapest * (1 - ROUNDING)
+        )
 
     def _search_shards(self, chosen: NDArray[np.intp], leaders: Leaders | Front, certificate: Certificate) -> None:
         """Expand shards into stage rows, drop those whose limit is too high, and evaluate the rest best first."""
