@@ -168,7 +168,7 @@ class History:
             raise error("history in PostgreSQL needs its driver: pip install 'clusterplan[postgresql]'") from None
         except (SQLAlchemyError, UnicodeError) as problem:
             said = str(getattr(problem, "orig", None) or problem).splitlines()[0]
-            where = self.url.render_as_string(hide_password=True)
+            where = self.url.set(query={}).render_as_string(hide_password=True)  # libpq takes a password there, too
             raise error(f"history {where}: cannot be {what} ({said}); what was recorded before stands") from None
 
     def _migrate(self) -> None:

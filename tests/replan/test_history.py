@@ -233,6 +233,7 @@ def test_a_history_that_cannot_be_written_is_reported_and_kept(history_url: str)
     [
         ("nowhere/history.db", DataFileError, "cannot be opened"),
         ("postgresql://planner:secret@/nights?host=/nowhere", DataFileError, "cannot be opened"),
+        ("postgresql://planner@/nights?host=/nowhere&password=secret", DataFileError, "cannot be opened"),
         ("postgresql://planner:secret@:x/nights", UsageError, "no database URL"),
         ("mysql://planner:secret@host/nights", UsageError, "SQLite file or a PostgreSQL"),
         ("sqlite://", UsageError, "name a file"),
