@@ -102,6 +102,19 @@ def test_the_best_offer_doubles_and_one_message_says_what_to_do(nights: Nights, 
     assert "; changes when acme r2 box on demand is above " in verdict
 
 
+def test_the_only_offer_doubles_and_one_message_says_what_that_costs(nights: Nights, hook: Webhook) -> None:
+    nights.prices(a100=1.5, h100=40.0)
+    nights.run("2026-10-02")
+    nights.run("2026-10-03", "--accept", "small")
+    nights.prices(a100=3.0, h100=40.0)
+    codes = [nights.run(f"2026-10-{day}", "--slack", "HOOK").code for day in (20, 21, 22)]
+    assert codes == [0, 0, 0]
+    (message,) = hook.bodies
+    headline, verdict = message["text"].splitlines()
+    assert headline == "2026-10-20: 1 keep"
+    assert verdict.startswith("small: keep: acme r1 box on demand went from 1.5 to 3 USD per accelerator-hour, so ")
+
+
 def test_a_failed_notification_fails_nothing_and_is_sent_by_the_next_run(
     nights: Nights, hook: Webhook, box: Mailbox
 ) -> None:
