@@ -9,13 +9,14 @@ same process. Every function takes and gives arrays; nothing is random here (the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
 from costmodels.columns import Column, Columns
 
-MAX_SPARES = 4096
-"""Most spare servers that :func:`spares_needed` looks for."""
+MANY_IN_REPAIR = 500.0
+"""Servers in repair at a time above which their Poisson law is taken as normal (quantiles right to one server)."""
 
 
 @dataclass(frozen=True)
@@ -37,32 +38,17 @@ class Reliability(Columns):
         return 1.0 / (self.failures_per_accelerator_s * accelerators)
 
 
-def checkpoint_bytes(parameters: Column, bytes_per_parameter: Column) -> Column:
-    """Bytes of one checkpoint: all parameters with their optimizer state.
-
-    Args:
-        parameters: of the model.
-        bytes_per_parameter: 14 with bf16 weights, fp32 master copy and two fp32 Adam moments; 12 without the bf16 copy.
-    """
-    return parameters * bytes_per_parameter
-
-
 def checkpoint_stall_s(
-    total_bytes: Column, accelerators: Column, storage_bytes_per_s: Column, host_bytes_per_s: Column, overlapped: Column
+    total_bytes: Column, accelerators: Column, accelerator_bytes_per_s: Column, longest_s: Column
 ) -> Column:
-    """Seconds that training stands still for one checkpoint.
+    """Seconds that training stands still for one checkpoint written through to storage.
 
-    Written through, it takes as long as the storage needs; overlapped, only the copy of each accelerator's share into
-    host memory stops training (the storage still bounds how often: see :func:`drain_s`).
+    Storage grows with the cluster, and that of a small cluster is fast enough to take a checkpoint in ``longest_s``.
+
+    >>> checkpoint_stall_s(np.asarray(980e9), np.asarray([100.0, 1000.0]), np.asarray(98e6), np.asarray(60.0))
+    array([60., 10.])
     """
-    through = drain_s(total_bytes, storage_bytes_per_s)
-    snapshot = total_bytes / accelerators / host_bytes_per_s
-    return np.where(overlapped > 0, np.minimum(snapshot, through), through)
-
-
-def drain_s(total_bytes: Column, storage_bytes_per_s: Column) -> Column:
-    """Seconds until one checkpoint is on storage; checkpoints cannot follow each other faster."""
-    return total_bytes / storage_bytes_per_s
+    return np.minimum(total_bytes / (accelerators * accelerator_bytes_per_s), longest_s)
 
 
 def optimal_interval_s(mtbi_s: Column, checkpoint_s: Column) -> Column:
@@ -85,16 +71,10 @@ def goodput(mtbi_s: Column, interval_s: Column, checkpoint_s: Column, restart_s:
     return np.asarray(interval_s / (mtbi_s * stretch))
 
 
-def expected_goodput(reliability: Reliability, accelerators: Column, least_interval_s: Column) -> Column:
-    """Goodput with the best checkpoint interval that the storage allows; falls as accelerators grow.
-
-    Args:
-        reliability: rates and times.
-        accelerators: of the job.
-        least_interval_s: shortest interval (the drain time of a checkpoint, or one step).
-    """
+def expected_goodput(reliability: Reliability, accelerators: Column) -> Column:
+    """Goodput with the best checkpoint interval; a job stands still for a checkpoint, so none is too short."""
     mtbi = reliability.mtbi_s(accelerators)
-    interval = np.maximum(optimal_interval_s(mtbi, reliability.checkpoint_s), least_interval_s)
+    interval = optimal_interval_s(mtbi, reliability.checkpoint_s)
     return goodput(mtbi, interval, reliability.checkpoint_s, reliability.restart_s)
 
 
@@ -123,6 +103,49 @@ def log_sigma(share: Column, rate_log_sigma: Column, work_s: Column, sigma_s: Co
     return np.hypot((1.0 - share) * rate_log_sigma, sigma_s * share / work_s)
 
 
+@dataclass(frozen=True)
+class Resilience(Columns):
+    """What interrupts a job on a cluster of any size, and what it writes to survive that.
+
+    Attributes:
+        failures_per_accelerator_s: interruptions per accelerator and second of running.
+        rate_log_sigma: standard deviation of the logarithm of that rate between clusters.
+        restart_s: from the interruption to the first new step.
+        checkpoint_bytes: of one checkpoint.
+        accelerator_bytes_per_s: what the storage takes, per accelerator of the cluster.
+        longest_checkpoint_s: storage is at least fast enough to write a checkpoint in this time.
+    """
+
+    failures_per_accelerator_s: Column
+    rate_log_sigma: Column
+    restart_s: Column
+    checkpoint_bytes: Column
+    accelerator_bytes_per_s: Column
+    longest_checkpoint_s: Column
+
+    def on(self, accelerators: Column) -> Reliability:
+        """The rates and times of clusters of so many accelerators."""
+        stall = checkpoint_stall_s(
+            self.checkpoint_bytes, accelerators, self.accelerator_bytes_per_s, self.longest_checkpoint_s
+        )
+        return Reliability(self.failures_per_accelerator_s, self.restart_s, stall)
+
+    def interval_s(self, accelerators: Column) -> Column:
+        """Seconds of work between two checkpoints."""
+        one = self.on(accelerators)
+        return optimal_interval_s(one.mtbi_s(accelerators), one.checkpoint_s)
+
+    def goodput(self, accelerators: Column) -> Column:
+        """Expected share of time that makes progress; it falls as the cluster grows."""
+        return expected_goodput(self.on(accelerators), accelerators)
+
+    def log_sigma(self, accelerators: Column, wall_s: Column, share: Column) -> Column:
+        """Standard deviation of the logarithm of the wall-clock time, given its expectation and the goodput."""
+        mtbi, work = self.on(accelerators).mtbi_s(accelerators), wall_s * share
+        spread = lost_time_sigma_s(work, mtbi, self.interval_s(accelerators), self.restart_s)
+        return log_sigma(share, self.rate_log_sigma, work, spread)
+
+
 def spares_needed(servers: Column, failures_per_server_s: Column, repair_s: Column, availability: Column) -> Column:
     """Spare servers with which at least ``servers`` work with probability ``availability``.
 
@@ -131,14 +154,19 @@ def spares_needed(servers: Column, failures_per_server_s: Column, repair_s: Colu
     mean, wanted = np.broadcast_arrays(
         np.asarray(servers * failures_per_server_s * repair_s, dtype=np.float64), np.asarray(availability)
     )
-    term = np.exp(-mean)
-    total = term.copy()
+    shape, mean, wanted = mean.shape, mean.ravel(), wanted.ravel()
+    many = mean > MANY_IN_REPAIR
     spares = np.zeros(mean.shape)
-    for count in range(1, MAX_SPARES + 1):
-        short = total < wanted * (1.0 - 1e-12)
-        if not short.any():
-            break
-        spares = np.where(short, float(count), spares)
-        term = term * mean / count
-        total = np.where(short, total + term, total)
-    return spares
+    spares[many] = np.ceil(mean[many] + _normal_quantile(wanted[many]) * np.sqrt(mean[many]))
+    left, count = np.flatnonzero(~many), 0
+    term = np.exp(-mean[left])
+    total = term.copy()
+    while (short := np.flatnonzero(total < wanted[left] * (1.0 - 1e-12))).size:
+        count += 1
+        left, term = left[short], term[short] * mean[left[short]] / count
+        total = total[short] + term
+        spares[left] = count
+    return spares.reshape(shape)
+
+
+_normal_quantile = np.vectorize(NormalDist().inv_cdf, otypes=[np.float64])

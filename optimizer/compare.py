@@ -41,7 +41,7 @@ READ = (
     "accelerator-hours-per-failure",
     "failure-rate-log-sigma",
     "restart-s",
-    "checkpoint-bytes-per-parameter",
+    "checkpoint-bytes-per-s-per-accelerator",
     "checkpoint-write-s",
     "checkpoints-kept",
     "repair-s",

@@ -133,6 +133,10 @@ class Configuration:
         offer, provider, tenure: how it is paid for (None in an estimate without any offer).
         accelerators, servers: cluster size (servers are billed whole).
         days: wall-clock days of the run, goodput included.
+        goodput: share of them in which training makes progress.
+        interruptions, checkpoint_s, checkpoint_interval_s: expected interruptions of the run, seconds that a checkpoint
+            stops it, and seconds of work between two (None where the goodput is stated).
+        spares: spare servers that are bought along (0 when rented).
         steps: optimizer steps.
         step_s: seconds of one step.
         step_s_interval, days_interval: bounds that hold the actual figure with probability 0.9.
@@ -161,6 +165,11 @@ class Configuration:
     accelerators: int
     servers: int
     days: float
+    goodput: float
+    interruptions: float | None
+    checkpoint_s: float | None
+    checkpoint_interval_s: float | None
+    spares: int
     steps: int
     step_s: float
     step_s_interval: tuple[float, float]
@@ -201,6 +210,11 @@ class Configuration:
             "days": self.days,
             "days_interval": list(self.days_interval),
             "p_deadline": self.p_deadline,
+            "goodput": self.goodput,
+            "interruptions": self.interruptions,
+            "checkpoint_s": self.checkpoint_s,
+            "checkpoint_interval_s": self.checkpoint_interval_s,
+            "spares": self.spares,
             "cost_usd": self.cost_usd,
             "fits": self.fits,
             "p_fits": self.p_fits,
@@ -329,19 +343,23 @@ def configure(physics: Physics, layout: Layout, tariff: Tariff | None) -> Config
     time = {name: _number(replicas.micro_batches * seconds) for name, seconds in micro_batch.items()}
     time |= {name: _number(seconds) for name, seconds in step.items() if name != "stages"}
     memory, peak_stage = _fullest_rank(physics, layout)
-    wall_s = physics.wall(np.asarray(step_s), shard, replicas)
     accelerators = layout.accelerators
-    step_sigma = physics.step_sigma(np.asarray(float(accelerators)))
-    days_sigma = physics.days_sigma(np.asarray(float(accelerators)))
+    size = np.asarray(float(accelerators))
+    goodput = physics.goodput(size)
+    wall_s = physics.wall(np.asarray(step_s), shard, replicas, goodput)
+    step_sigma = physics.step_sigma(size)
+    days_sigma = physics.days_sigma(size, wall_s, goodput)
     in_time = probability_below(np.asarray(physics.deadline_s), wall_s, days_sigma)
     held_bytes, memory_sigma = sum(memory.values()), np.asarray(site.framework.memory_log_sigma)
     cost = {}
     if tariff is not None:
-        parts = tariff.components(np.asarray(float(accelerators)), wall_s)
+        parts = tariff.components(size, wall_s)
         cost = {name: _number(usd) for name, usd in parts.items()}
     tokens_per_s = layout.global_batch * physics.seq / step_s / accelerators
     of_model, of_hardware = physics.utilisation(tokens_per_s, recomputed_share(x, pipe), shard.selective)
     offer = tariff.price.offer if tariff is not None else None
+    servers = -(-accelerators // site.server_accelerators)
+    failures = physics.resilience.on(size) if physics.stated_goodput is None else None
     return Configuration(
         hardware=site.accelerator.name,
         server=site.server.name,
@@ -351,9 +369,16 @@ def configure(physics: Physics, layout: Layout, tariff: Tariff | None) -> Config
         provider=offer.provider if offer else None,
         tenure=offer.tenure if offer else None,
         accelerators=accelerators,
-        servers=-(-accelerators // site.server_accelerators),
+        servers=servers,
         days=_number(wall_s) / DAY_S,
-        steps=round(_number(wall_s * physics.goodput / step_s)),
+        goodput=_number(goodput),
+        interruptions=None if failures is None else _number(wall_s / failures.mtbi_s(size)),
+        checkpoint_s=None if failures is None else _number(failures.checkpoint_s),
+        checkpoint_interval_s=None if failures is None else _number(physics.resilience.interval_s(size)),
+        spares=0
+        if tariff is None or not tariff.price.bought
+        else round(_number(tariff.spares(np.asarray(float(servers))))),
+        steps=round(_number(wall_s * goodput / step_s)),
         step_s=step_s,
         step_s_interval=_bounds(step_s, step_sigma),
         days_interval=_bounds(_number(wall_s) / DAY_S, days_sigma),

@@ -21,14 +21,15 @@ from catalogs.offer import Tenure as Paying
 from costmodels.bill import HOUR_S, rent_usd, whole_servers
 from costmodels.columns import Column
 from costmodels.finance import energy_kwh
-from costmodels.goodput import expected_goodput, log_sigma, lost_time_sigma_s, optimal_interval_s
+from costmodels.goodput import Resilience
 from costmodels.interval import combined_sigma, interval_90, probability_below
 from costmodels.run import DAY_S
 from optimizer.configuration import Configuration, Layout, configure
 from optimizer.job import Job
 from optimizer.leaders import Leader
 from optimizer.market import COMMITMENT_S, Refusal, Site, sites
-from optimizer.ownership import Ownership, Terms, Values, ownership, reliability, surroundings, values_of
+from optimizer.ownership import Ownership, Terms, Values, ownership, surroundings, values_of
+from optimizer.physics import resilience
 from optimizer.search import search
 
 Tenure = Literal["rent", "reserved", "buy"]
@@ -105,12 +106,14 @@ class Contender:
         front, place: where the layout comes from.
         owned: the bought cluster (None when rented).
         values: what the bill was computed with.
+        survival: what interrupts the job, and its checkpoints.
         goodput: expected share of time that makes progress.
         goodput_log_sigma: its spread.
         days: wall-clock days.
         cost: USD by component.
         energy_kwh: of servers and network over the run, at the meter.
         deadline_s: latest end.
+        stated: whether the goodput is as the user gave it.
     """
 
     hardware: str
@@ -120,12 +123,14 @@ class Contender:
     place: int
     owned: Ownership | None
     values: Values
+    survival: Resilience
     goodput: float
     goodput_log_sigma: float
     days: float
     cost: dict[str, float]
     energy_kwh: float
     deadline_s: float
+    stated: bool
 
     @property
     def cost_usd(self) -> float:
@@ -147,10 +152,26 @@ class Contender:
             tenure=self.offer.tenure,
             days=self.days,
             days_interval=(float(low), float(high)),
+            goodput=self.goodput,
+            **self._survival(),
             p_deadline=float(in_time) if math.isfinite(self.deadline_s) else None,
             cost=self.cost,
             cost_usd=self.cost_usd,
         )
+
+    def _survival(self) -> dict[str, Any]:
+        """Interruptions, checkpoints and spares of the plan (no interruptions where the goodput is stated)."""
+        spares = 0 if self.owned is None else int(self.owned.site.spares)
+        if self.stated:
+            return {"spares": spares}
+        size = self.front.accelerators[self.place]
+        failures = self.survival.on(size)
+        return {
+            "spares": spares,
+            "interruptions": float(self.days * DAY_S / failures.mtbi_s(size)),
+            "checkpoint_s": float(failures.checkpoint_s),
+            "checkpoint_interval_s": float(self.survival.interval_s(size)),
+        }
 
     @property
     def step_sigma(self) -> Column:
@@ -194,7 +215,7 @@ class Contender:
             "power_w": None if site is None else float(site.power_w),
             "racks": None if site is None else int(site.racks),
             "storage_bytes": None if site is None else site.storage_bytes,
-            "storage_bytes_per_s": None if site is None else site.storage_bytes_per_s,
+            "storage_bytes_per_s": None if site is None else float(site.storage_bytes_per_s),
             "best": best,
         }
 
@@ -275,9 +296,10 @@ def contenders(found: list[Front], now: Conditions) -> tuple[list[Contender], li
 def contender(front: Front, offer: Offer, tenure: Tenure, now: Conditions) -> Contender | None:
     """The cheapest cluster of a front with one offer, or None where none meets deadline and budget."""
     values = values_of(offer, now.catalog)
-    share, sigma = modelled_goodput(now.job, front.accelerators, front.days * now.slowdown, now.catalog)
+    survival = resilience(now.job, front.site, now.catalog)
+    share, sigma = modelled_goodput(now.job, survival, front.accelerators, front.days * now.slowdown)
     days = front.days * now.slowdown / share
-    owned = ownership(offer, front.servers, now.job, now.catalog, now.terms) if tenure == "buy" else None
+    owned = ownership(offer, front.servers, now.job, survival, now.catalog, now.terms) if tenure == "buy" else None
     if owned is not None:
         bill = owned.bill(values, days * 24.0)
     else:
@@ -291,21 +313,23 @@ def contender(front: Front, offer: Offer, tenure: Tenure, now: Conditions) -> Co
         return None
     place = int(np.lexsort((days, cost))[0])
     servers = front.servers[place]
-    watts = surroundings(offer, servers, now.job, now.catalog).power_w
+    watts = surroundings(offer, servers, now.job, survival, now.catalog).power_w
     return Contender(
         hardware=front.hardware,
         tenure=tenure,
         offer=offer,
         front=front,
         place=place,
-        owned=None if owned is None else ownership(offer, servers, now.job, now.catalog, now.terms),
+        owned=None if owned is None else ownership(offer, servers, now.job, survival, now.catalog, now.terms),
         values=values,
+        survival=survival,
         goodput=float(share[place]),
         goodput_log_sigma=float(sigma[place]),
         days=float(days[place]),
         cost={name: float(np.broadcast_to(usd, days.shape)[place]) for name, usd in bill.items()},
         energy_kwh=float(energy_kwh(watts, np.asarray(days[place] * DAY_S), values["pue"])),
         deadline_s=now.job.deadline_s,
+        stated=now.job.goodput is not None,
     )
 
 
@@ -318,21 +342,16 @@ def _rent(offer: Offer, front: Front, servers: Column, values: Values, days: Col
     return {"rent": rent_usd(servers, size, hourly, days * 24.0 * HOUR_S, term_s)}
 
 
-def modelled_goodput(job: Job, accelerators: Column, days: Column, catalog: Catalog) -> tuple[Column, Column]:
+def modelled_goodput(job: Job, survival: Resilience, accelerators: Column, days: Column) -> tuple[Column, Column]:
     """Expected goodput of a job on so many accelerators, and the standard deviation of its logarithm.
 
     Args:
         job: a goodput it states is taken as it is.
+        survival: what interrupts it, and its checkpoints.
         accelerators: of each cluster.
         days: of work.
-        catalog: failure rate, restart, checkpoint time.
     """
     if job.goodput is not None:
         return np.full(accelerators.shape, job.goodput), np.zeros(accelerators.shape)
-    r = reliability(job, catalog)
-    # A checkpoint stops training until it is written, so that no interval is too short for the storage.
-    share = expected_goodput(r, accelerators, np.zeros(()))
-    gap, work = r.mtbi_s(accelerators), days * DAY_S
-    interval = optimal_interval_s(gap, r.checkpoint_s)
-    spread = lost_time_sigma_s(work, gap, interval, r.restart_s)
-    return share, log_sigma(share, np.asarray(catalog.assumption("failure-rate-log-sigma")), work, spread)
+    share = survival.goodput(accelerators)
+    return share, survival.log_sigma(accelerators, days * DAY_S / share, share)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
+from catalogs.catalog import Catalog
+from costmodels.interval import NORMAL_90
 from costmodels.run import DAY_S
 from optimizer.configuration import Configuration, Layout, configure
 from optimizer.job import Job
@@ -26,6 +29,25 @@ def losing_neighbours(job: Job, winner: Leader, best: Configuration) -> list[Ref
         if (reason := _reason(job, one, best)) is not None:
             refusals.append(Refusal(what, reason))
     return refusals
+
+
+def told_goodput(one: Configuration, catalog: Catalog) -> str:
+    """Where a configuration's goodput comes from, in words."""
+    if one.interruptions is None or one.checkpoint_s is None or one.checkpoint_interval_s is None:
+        return f"goodput {one.goodput:.0%}, as given"
+    hours = catalog.assumption("accelerator-hours-per-failure")
+    spread = math.exp(NORMAL_90 * catalog.assumption("failure-rate-log-sigma"))
+    minutes, restart = one.checkpoint_interval_s / 60, catalog.assumption("restart-s") / 60
+    return (
+        f"goodput {one.goodput:.1%}: {_count(one.interruptions)} interruptions expected, one in {hours:,.0f} "
+        f"accelerator-hours (published clusters differ by a factor of {spread:.1f} either way), each of which costs "
+        f"{restart:.0f} min and the work since the last checkpoint; one every {minutes:.0f} min stops training for "
+        f"{one.checkpoint_s:.0f} s; --goodput states another"
+    )
+
+
+def _count(number: float) -> str:
+    return f"{number:.0f}" if number >= 10 else f"{number:.1f}"
 
 
 def _reason(job: Job, one: Configuration, best: Configuration) -> str | None:

@@ -42,12 +42,11 @@ def footprint(job: Job, catalog: Catalog, *, server_bytes_per_s: float, store_by
     a = physics.architecture
     servers = whole_servers(np.asarray(float(one.accelerators)), np.asarray(float(site.server_accelerators)))
     size = checkpoint_bytes(total_params(a), physics.recipe)
+    goodput = np.asarray(one.goodput)
     rate = np.asarray(one.tokens_per_s_per_accel * one.accelerators)
     usual = site.server.power_w or (site.accelerator.tdp_w or 0.0) * site.server.accelerators
     server_w = usual * site.server_accelerators / site.server.accelerators
-    energy = joules_per_token(
-        servers, np.asarray(server_w), np.asarray(catalog.assumption("pue")), rate, physics.goodput
-    )
+    energy = joules_per_token(servers, np.asarray(server_w), np.asarray(catalog.assumption("pue")), rate, goodput)
     results = {
         "checkpoint_bytes": size,
         "checkpoint_s": checkpoint_seconds(
@@ -55,7 +54,7 @@ def footprint(job: Job, catalog: Catalog, *, server_bytes_per_s: float, store_by
         ),
         "dataset_bytes": dataset_bytes(physics.tokens, a.vocab),
         "loading_bytes_per_s": loading_bytes_per_s(rate, a.vocab),
-        "tokens_per_day": tokens_per_day(rate, physics.goodput),
+        "tokens_per_day": tokens_per_day(rate, goodput),
         "joules_per_token": energy,
         "energy_kwh": energy * physics.tokens / 3.6e6,
     }

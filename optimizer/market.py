@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import lru_cache, reduce
 
 import numpy as np
 
@@ -22,9 +22,10 @@ from catalogs.naming import unknown_name
 from catalogs.offer import Offer, Tenure
 from catalogs.profile import Precision, Profile
 from catalogs.server import Server
-from costmodels.bill import energy_usd, purchase_usd, rent_usd, whole_servers
+from costmodels.bill import HOUR_S, energy_usd, purchase_usd, rent_usd, whole_servers
 from costmodels.columns import Column
 from costmodels.device import Device
+from costmodels.goodput import spares_needed
 from costmodels.recipe import MOMENT_BYTES, Recipe
 from optimizer.job import Job
 
@@ -317,13 +318,33 @@ def _usd(offer: Offer, catalog: Catalog) -> float:
 
 @dataclass(frozen=True)
 class Tariff:
-    """How a site's price turns servers and seconds into USD: one row per price, vectorised over candidates."""
+    """How a site's price turns servers and seconds into USD: one row per price, vectorised over candidates.
+
+    Attributes:
+        price: the offer in USD.
+        server_accelerators: in the smallest unit that is paid for.
+        server_w: rated draw of a unit.
+        pue: of the facility.
+        usd_per_kwh: of electricity.
+        repairs_per_server: how many units are in repair at a time, per unit at work.
+        spare_availability: probability with which the spares of a purchase suffice.
+    """
 
     price: Price
     server_accelerators: int
     server_w: float
     pue: float
     usd_per_kwh: float
+    repairs_per_server: float
+    spare_availability: float
+
+    def spares(self, servers: Column) -> Column:
+        """Spare servers bought along with so many that work."""
+        rule = self.repairs_per_server, self.spare_availability
+        if np.ndim(servers) == 0:
+            return _spares(servers, *rule)
+        sizes = 1 << int(np.max(servers, initial=0.0)).bit_length()
+        return _spares_table(sizes, *rule)[servers.astype(np.int64)]
 
     def components(self, accelerators: Column, wall_s: Column) -> dict[str, Column]:
         """USD by component for clusters of ``accelerators`` over ``wall_s``; power is the renter's only when bought."""
@@ -331,6 +352,7 @@ class Tariff:
         if self.price.bought:
             return {
                 "servers": purchase_usd(servers, np.asarray(self.price.usd)),
+                "spares": purchase_usd(self.spares(servers), np.asarray(self.price.usd)),
                 "energy": energy_usd(
                     servers, np.asarray(self.server_w), wall_s, np.asarray(self.pue), np.asarray(self.usd_per_kwh)
                 ),
@@ -365,6 +387,16 @@ class Tariff:
         return rented_s * self.price.usd / 3600.0
 
 
+@lru_cache(maxsize=64)
+def _spares_table(sizes: int, repairs_per_server: float, availability: float) -> Column:
+    """Spare servers for 0, 1, … servers at work, ``sizes`` entries."""
+    return _spares(np.arange(float(sizes)), repairs_per_server, availability)
+
+
+def _spares(servers: Column, repairs_per_server: float, availability: float) -> Column:
+    return spares_needed(servers, np.asarray(repairs_per_server), np.ones(()), np.asarray(availability))
+
+
 def tariffs(site: Site, catalog: Catalog) -> list[Tariff]:
     """One tariff per way of paying at a site: the cheapest offer of each tenure and availability cap.
 
@@ -383,6 +415,10 @@ def tariffs(site: Site, catalog: Catalog) -> list[Tariff]:
             else server_w,
             pue=catalog.assumption("pue"),
             usd_per_kwh=catalog.assumption("electricity-usd-per-kwh"),
+            repairs_per_server=site.server_accelerators
+            * catalog.assumption("repair-s")
+            / (catalog.assumption("accelerator-hours-per-failure") * HOUR_S),
+            spare_availability=catalog.assumption("spare-availability"),
         )
         for price in cheapest.values()
     ]

@@ -15,12 +15,10 @@ import numpy as np
 from catalogs.catalog import Catalog
 from catalogs.errors import UnknownNameError, UnsupportedError, UsageError
 from catalogs.offer import Offer
-from costmodels.architecture import Architecture
 from costmodels.columns import Column
 from costmodels.fabric import Tree, fat_tree
 from costmodels.finance import MONTH_H, YEAR_H, hourly_usd, yearly_capital_usd
-from costmodels.goodput import Reliability, spares_needed
-from costmodels.parameters import total_params
+from costmodels.goodput import Resilience, spares_needed
 from optimizer.job import Job
 
 Charge = Literal["pro-rata", "full"]
@@ -65,7 +63,7 @@ class Site:
     network: Tree
     spares: Column
     storage_bytes: float
-    storage_bytes_per_s: float
+    storage_bytes_per_s: Column
     power_w: Column
     racks: Column
 
@@ -148,7 +146,7 @@ def server_accelerators(offer: Offer, catalog: Catalog) -> int:
     return size if size > 1 else catalog.server_of(offer.accelerator).accelerators
 
 
-def surroundings(offer: Offer, servers: Column, job: Job, catalog: Catalog) -> Site:
+def surroundings(offer: Offer, servers: Column, job: Job, survival: Resilience, catalog: Catalog) -> Site:
     """Network, storage, spares and power for clusters of so many servers.
 
     Clusters that three tiers of switches do not reach have NaN in their network.
@@ -162,8 +160,9 @@ def surroundings(offer: Offer, servers: Column, job: Job, catalog: Catalog) -> S
     fabric = catalog.fabrics[server.fabric]
     assumed = catalog.assumption
     size = float(server_accelerators(offer, catalog))
+    accelerators = servers * size
     network = fat_tree(
-        servers * size, np.asarray(float(fabric.radix)), np.asarray(fabric.oversubscription), rails=np.asarray(size)
+        accelerators, np.asarray(float(fabric.radix)), np.asarray(fabric.oversubscription), rails=np.asarray(size)
     )
     per_accelerator = server.power_w / server.accelerators if server.power_w else None
     per_accelerator = per_accelerator or catalog.accelerators[offer.accelerator].tdp_w
@@ -171,44 +170,30 @@ def surroundings(offer: Offer, servers: Column, job: Job, catalog: Catalog) -> S
         raise UnsupportedError(f"no power of {server.name} in the catalog; add power_w")
     spares = spares_needed(
         servers,
-        np.asarray(size / (assumed("accelerator-hours-per-failure") * 3600.0)),
+        size * survival.failures_per_accelerator_s,
         np.asarray(assumed("repair-s")),
         np.asarray(assumed("spare-availability")),
     )
-    kept = checkpoint_size(job, catalog) * assumed("checkpoints-kept")
+    kept = float(survival.checkpoint_bytes) * assumed("checkpoints-kept")
     network_w = network.switches * assumed("switch-w") + network.transceivers * assumed("transceiver-w")
-    power_w = servers * size * per_accelerator + network_w
+    power_w = accelerators * per_accelerator + network_w
     return Site(
         network=network,
         spares=spares,
         storage_bytes=max(kept + job.tokens * assumed("data-bytes-per-token"), assumed("storage-least-tb") * 1e12),
-        storage_bytes_per_s=checkpoint_size(job, catalog) / assumed("checkpoint-write-s"),
+        storage_bytes_per_s=survival.checkpoint_bytes / survival.on(accelerators).checkpoint_s,
         power_w=power_w,
         racks=np.ceil(power_w / (assumed("rack-kw") * 1000.0)),
     )
 
 
-def ownership(offer: Offer, servers: Column, job: Job, catalog: Catalog, terms: Terms) -> Ownership:
+def ownership(
+    offer: Offer, servers: Column, job: Job, survival: Resilience, catalog: Catalog, terms: Terms
+) -> Ownership:
     """Bought clusters of so many servers, with everything around them.
 
     Raises:
         UnsupportedError: see :func:`surroundings`.
     """
     cards = server_accelerators(offer, catalog) // offer.accelerators_per_server
-    return Ownership(offer, servers, cards, surroundings(offer, servers, job, catalog), terms)
-
-
-def checkpoint_size(job: Job, catalog: Catalog) -> float:
-    """Bytes of one checkpoint of the job's model."""
-    parameters = float(total_params(Architecture.of(job.model)))
-    return parameters * catalog.assumption("checkpoint-bytes-per-parameter")
-
-
-def reliability(job: Job, catalog: Catalog) -> Reliability:
-    """What interrupts the job: catalog assumptions, and checkpoints written through to storage."""
-    assumed = catalog.assumption
-    return Reliability.from_values(
-        failures_per_accelerator_s=1.0 / (assumed("accelerator-hours-per-failure") * 3600.0),
-        restart_s=assumed("restart-s"),
-        checkpoint_s=assumed("checkpoint-write-s"),
-    )
+    return Ownership(offer, servers, cards, surroundings(offer, servers, job, survival, catalog), terms)

@@ -7,19 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalogs.catalog import Catalog
-from costmodels.adapters import Tuning
+from costmodels.adapters import Tuning, total_adapter_params
 from costmodels.architecture import Architecture
+from costmodels.bill import HOUR_S
 from costmodels.columns import Column
 from costmodels.device import Device
 from costmodels.efficiency import Efficiency
+from costmodels.goodput import Resilience
 from costmodels.interval import combined_sigma
 from costmodels.layer import Setting
 from costmodels.layout import Pipe, Replicas, Shard
 from costmodels.memory import rank_bytes
+from costmodels.parameters import total_params
 from costmodels.recipe import Recipe
 from costmodels.run import training_steps, wall_seconds
 from costmodels.stage import StageBytes, StageCosts
 from costmodels.step import step_seconds
+from costmodels.storage import checkpoint_bytes
 from costmodels.utilisation import hfu, mfu, tuning_utilisation
 from optimizer.job import Job
 from optimizer.market import Site
@@ -33,8 +37,9 @@ class Physics:
     Attributes:
         site: the catalog side.
         architecture, device, recipe, efficiency: columns, each 0-d.
-        seq, tokens, goodput: of the job, 0-d.
-        goodput_log_sigma: standard deviation of the logarithm of the goodput; 0 where the user gave it.
+        seq, tokens: of the job, 0-d.
+        resilience: what interrupts the job, and its checkpoints.
+        stated_goodput: of the job, where it gives one: taken as it is for every cluster.
         deadline_s: of the job (infinite = none).
         span: tokens over which attention reaches (None: the sequence).
         tuning: what of the model is trained (None: all of it).
@@ -47,8 +52,8 @@ class Physics:
     efficiency: Efficiency
     seq: Column
     tokens: Column
-    goodput: Column
-    goodput_log_sigma: Column
+    resilience: Resilience
+    stated_goodput: float | None
     deadline_s: float
     span: Column | None = None
     tuning: Tuning | None = None
@@ -60,8 +65,6 @@ class Physics:
         Raises:
             UnsupportedError: the accelerator cannot train at the precision, or the framework lacks the optimizer.
         """
-        goodput = catalog.assumption("goodput") if job.goodput is None else job.goodput
-        goodput_log_sigma = catalog.assumption("goodput-log-sigma") if job.goodput is None else 0.0
         device = Device.of(
             site.accelerator, site.server_accelerators, site.fabric, site.precision, site.scale_out_bytes_per_s
         )
@@ -75,8 +78,8 @@ class Physics:
             efficiency=Efficiency.of(site.profile),
             seq=np.asarray(float(job.seq)),
             tokens=np.asarray(float(job.tokens)),
-            goodput=np.asarray(float(goodput)),
-            goodput_log_sigma=np.asarray(goodput_log_sigma),
+            resilience=resilience(job, site, catalog),
+            stated_goodput=job.goodput,
             deadline_s=job.deadline_s,
             span=None if packed is None else np.asarray(float(packed)),
             tuning=None if tuning is None else tuning.columns(site.framework),
@@ -108,9 +111,11 @@ class Physics:
         moe = bool(self.architecture.experts > 0)
         return step_sigma(self.site.profile, moe=moe, accelerators=accelerators)
 
-    def days_sigma(self, accelerators: Column) -> Column:
-        """Standard deviation of log wall-clock time: that of the step, and of the goodput where it is assumed."""
-        return combined_sigma(self.step_sigma(accelerators), self.goodput_log_sigma)
+    def goodput(self, accelerators: Column) -> Column:
+        """Share of wall-clock time that makes progress on so many accelerators."""
+        if self.stated_goodput is not None:
+            return np.full(np.shape(accelerators), self.stated_goodput)
+        return self.resilience.goodput(accelerators)
 
     def utilisation(self, tokens_per_s: Column, recomputed_share: Column, selective: Column) -> tuple[Column, Column]:
         """MFU and HFU at a throughput per accelerator."""
@@ -123,7 +128,31 @@ class Physics:
             hfu(a, self.seq, tokens_per_s, peak, recomputed_share, selective),
         )
 
-    def wall(self, step_s: Column, shard: Shard, replicas: Replicas) -> Column:
+    def days_sigma(self, accelerators: Column, wall_s: Column, goodput: Column) -> Column:
+        """Standard deviation of log wall-clock time: that of the step, and of failures unless the goodput is stated."""
+        step = self.step_sigma(accelerators)
+        if self.stated_goodput is not None:
+            return step
+        return combined_sigma(step, self.resilience.log_sigma(accelerators, wall_s, goodput))
+
+    def wall(self, step_s: Column, shard: Shard, replicas: Replicas, goodput: Column) -> Column:
         """Wall-clock seconds of the job."""
         global_batch = replicas.micro_batches * replicas.dp * shard.micro_batch
-        return wall_seconds(training_steps(self.tokens, global_batch, self.seq), step_s, self.goodput)
+        return wall_seconds(training_steps(self.tokens, global_batch, self.seq), step_s, goodput)
+
+
+def resilience(job: Job, site: Site, catalog: Catalog) -> Resilience:
+    """What interrupts a job on a site, and what it writes to survive that."""
+    assumed = catalog.assumption
+    a, recipe = Architecture.of(job.model), Recipe.of(site.framework, site.precision, job.optimizer)
+    trained = total_params(a)
+    if job.tuning is not None and job.tuning.adapted:
+        trained = total_adapter_params(a, job.tuning.columns(site.framework).adapters)
+    return Resilience.from_values(
+        failures_per_accelerator_s=1.0 / (assumed("accelerator-hours-per-failure") * HOUR_S),
+        rate_log_sigma=assumed("failure-rate-log-sigma"),
+        restart_s=assumed("restart-s"),
+        checkpoint_bytes=checkpoint_bytes(trained, recipe),
+        accelerator_bytes_per_s=assumed("checkpoint-bytes-per-s-per-accelerator"),
+        longest_checkpoint_s=assumed("checkpoint-write-s"),
+    )

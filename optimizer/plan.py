@@ -11,7 +11,7 @@ from catalogs.catalog import Catalog
 from catalogs.errors import InfeasibleError, RefutedError
 from costmodels.run import DAY_S
 from optimizer.configuration import Configuration, Layout, configure
-from optimizer.explain import losing_neighbours
+from optimizer.explain import losing_neighbours, told_goodput
 from optimizer.job import Job
 from optimizer.leaders import Leader
 from optimizer.market import Refusal, Site, sites
@@ -300,11 +300,7 @@ def _assumptions(
     said = list(job.assumptions)
     if not math.isfinite(job.deadline_s):
         said.append("no deadline: the cheapest plan, however long it takes")
-    goodput = catalog.assumptions["goodput"]
-    if job.goodput is None:
-        said.append(f"goodput {goodput.value:.0%} ({goodput.sources['*']}): the rest is failures and checkpoints")
-    else:
-        said.append(f"goodput {job.goodput:.0%}, as given")
+    said.append(told_goodput(_configuration(winner), catalog))
     if job.batch_tolerance > 0:
         said.append(
             f"global batch of {job.global_batch} sequences, up to {job.batch_tolerance:.0%} more or less so that it "
@@ -312,7 +308,10 @@ def _assumptions(
         )
     said.append(f"at most {job.max_accelerators} accelerators, whole servers, optimizer {job.optimizer}")
     tenures = ", ".join(t.replace("_", " ") for t in job.tenures)
-    said.append(f"offers considered: {', '.join(job.offers) or tenures}; a purchase is charged in full, with its power")
+    said.append(
+        f"offers considered: {', '.join(job.offers) or tenures}; a purchase is charged in full, with spare servers and "
+        "its power"
+    )
     for site in found:
         if site.accelerator.name not in used:
             continue

@@ -45,7 +45,7 @@ figure rests on operator tables measured on the machine."""
 
 TRAININGS_TEXT = """\
 Accelerator-hours and days of whole trainings, predicted from the model, the tokens and the cluster alone: the
-fastest layout that the tool finds on at most the published accelerators, with a goodput of 90%. Layouts that
+fastest layout that the tool finds on at most the published accelerators, with the modelled goodput. Layouts that
 were published are not used, so a training that was laid out less well takes longer than predicted. Where the
 size of the cluster was not published, it is an assumption, marked ~. Publications differ in what they count:
 restarts, annealing and failed starts are in some. Trainings before flash attention (BLOOM, GPT-NeoX-20B) are

@@ -110,9 +110,14 @@ class SiteSearch:
         self.tariffs = tariffs(site, catalog)
         limit = max((t.max_accelerators for t in self.tariffs), default=float(job.max_accelerators))
         self.space = spaces.of(site, int(min(limit, job.max_accelerators, site.max_accelerators)))
+        # Goodput by cluster size (the first entry, of none, is a filler), and the best of each size or any larger.
+        self._goodput = self.physics.goodput(np.maximum(np.arange(self.space.replicas.limit + 1.0), 1.0))
+        self._best_goodput = np.maximum.accumulate(self._goodput[::-1])[::-1]
+        # The most that any cluster gets done, as accelerators that never fail.
+        self._most = float(np.max(np.arange(len(self._goodput)) * self._goodput))
         self._deviations = NormalDist().inv_cdf(job.confidence)
-        # No cluster is surer than one within the measured sizes: the deadline that bounds may use.
-        self._latest_s = job.deadline_s / float(self._delay(np.zeros(())))
+        # No cluster is surer than one within the measured sizes, failures aside: the deadline that bounds may use.
+        self._latest_s = job.deadline_s / float(np.exp(self._deviations * self.physics.step_sigma(np.zeros(()))))
 
     @cached_property
     def layers(self) -> Layers:
@@ -120,19 +125,19 @@ class SiteSearch:
         return layers_of(self.physics.setting(self.space.shards))
 
     @cached_property
-    def shard_limit_s(self) -> Column:
-        """Accelerator-seconds of the whole run below which no layout with a shard can stay."""
+    def shard_floors(self) -> Column:
+        """The objective that no layout with a shard can go below."""
         s, p = self.space.shards, self.physics
         whole = Pipe.from_values(pp=1, vpp=1, zero_bubble=0)
         a = p.architecture
         seconds = stage_seconds(p.setting(s), self.layers, whole, a.dense_layers, a.moe_layers, np.ones(()))
         once = seconds.forward + seconds.backward
-        return s.tp * s.cp * once / (s.micro_batch * p.seq) * p.tokens / p.goodput
+        return self._objective_floor(s.tp * s.cp * once / (s.micro_batch * p.seq) * p.tokens, s.tp * s.cp)
 
     @property
     def floor(self) -> float:
         """The objective that no layout of this site can go below."""
-        return float(np.min(self._objective_floor(self.shard_limit_s), initial=np.inf))
+        return float(np.min(self.shard_floors, initial=np.inf))
 
     @property
     def rows(self) -> int:
@@ -141,7 +146,7 @@ class SiteSearch:
 
     def run(self, leaders: Leaders | Front, certificate: Certificate) -> None:
         """Search the site, improving ``leaders`` and accounting for every row in ``certificate``."""
-        floors = self._objective_floor(self.shard_limit_s)
+        floors = self.shard_floors
         order = np.argsort(floors, kind="stable")
         per_chunk = max(STAGE_ROWS // max(len(self.space.choices.layers), 1), 1)
         for start in range(0, len(order), per_chunk):
@@ -160,29 +165,31 @@ class SiteSearch:
             return np.ones(floors.shape, dtype=bool)
         return (floors <= leaders.threshold) & np.isfinite(floors)
 
-    def _delay(self, accelerators: Column) -> Column:
+    def _delay(self, accelerators: Column, wall_s: Column, goodput: Column) -> Column:
         """Factor by which a run may come out slower than predicted and still meet the deadline as surely as wanted."""
-        return np.exp(self._deviations * self.physics.days_sigma(accelerators))
+        return np.exp(self._deviations * self.physics.days_sigma(accelerators, wall_s, goodput))
 
-    def _objective_floor(self, accelerator_s: Column) -> Column:
+    def _objective_floor(self, work_s: Column, world: Column) -> Column:
         """The objective that no layout doing so much work can go below: by a hair less than computed.
 
+        Failures add the least to work on the best cluster that is not smaller than a replica of ``world`` accelerators.
         What is charged for a whole term or server costs exactly its bound, and must not lose to rounding.
         """
         if self.objective == "time":
-            return accelerator_s / min(self.job.max_accelerators, self.site.max_accelerators) * (1 - ROUNDING)
+            return work_s / self._most * (1 - ROUNDING)
+        # The deadline takes so many accelerators at least (the factor: rounding).
+        least = np.maximum(world, np.floor(work_s / self._latest_s * (1 - 1e-9)))
+        accelerator_s = work_s / self._best_goodput[np.minimum(least, len(self._goodput) - 1).astype(np.int64)]
         floors = [t.floor(accelerator_s, self._latest_s) for t in self.tariffs]
         cheapest = np.minimum.reduce(floors) if floors else np.full(accelerator_s.shape, np.inf)
         # What misses the deadline on every accelerator there may be has no cost at all (the factor: rounding).
-        return np.where(
-            accelerator_s / self.space.replicas.limit > self._latest_s * (1 + 1e-9), np.inf, cheapest * (1 - ROUNDING)
-        )
+        return np.where(work_s / self._most > self._latest_s * (1 + 1e-9), np.inf, cheapest * (1 - ROUNDING))
 
     def _search_shards(self, chosen: NDArray[np.intp], leaders: Leaders | Front, certificate: Certificate) -> None:
         """Expand shards into stage rows, drop those whose limit is too high, and evaluate the rest best first."""
         stages = self._expand(chosen)
         rows = stages.rows
-        floors = self._objective_floor(stages.accelerator_s)
+        floors = self._objective_floor(stages.work_s, stages.world)
         order = np.argsort(floors, kind="stable")
         order = order[rows[order] > 0]
         size = FIRST_BATCH if self.prune_by_bound else max(len(order), 1)
@@ -232,18 +239,18 @@ class SiteSearch:
             costs=costs,
             parts=tuple(part.map(flat) for part in parts),
             world=world,
-            accelerator_s=self._stage_accelerator_seconds(world, s, pipe, costs),
+            work_s=self._stage_work_seconds(world, s, pipe, costs),
             rows=self.space.rows_per_stage(world, s, pipe),
         )
 
-    def _stage_accelerator_seconds(self, world: Column, s: Shard, pipe: Pipe, costs: StageCosts) -> Column:
-        """Accelerator-seconds of the whole run below which no number of replicas of a stage row can stay.
+    def _stage_work_seconds(self, world: Column, s: Shard, pipe: Pipe, costs: StageCosts) -> Column:
+        """Accelerator-seconds of progress below which no number of replicas of a stage row can stay.
 
         The slowest stage is busy with every micro-batch. The deadline takes some number of replicas at least, which
         leaves each at most so many micro-batches to spread the bubble over, and has at least so many servers.
         """
         p = self.physics
-        busy = world * costs.slowest_s / (s.micro_batch * p.seq) * p.tokens / p.goodput
+        busy = world * costs.slowest_s / (s.micro_batch * p.seq) * p.tokens
         # The factor keeps rounding from demanding one replica more.
         least = np.maximum(np.ceil(busy / self._latest_s / world * (1 - 1e-9)), 1.0)
         most = self.space.replicas.micro_batches(least, s.micro_batch)
@@ -299,8 +306,9 @@ class SiteSearch:
         if not valid.any():
             return
         step_s = reduce(np.add, self.physics.step(block.costs, block.shard, block.pipe, replicas).values())
-        wall_s = np.asarray(self.physics.wall(step_s, block.shard, replicas))
-        self._offer(block, degrees, zero, offload, valid, wall_s, leaders)
+        goodput = self._goodput.take((block.world * degrees).astype(np.int64), mode="clip")
+        wall_s = np.asarray(self.physics.wall(step_s, block.shard, replicas, goodput))
+        self._offer(block, degrees, zero, offload, valid, wall_s, goodput, leaders)
 
     def _first_fit(
         self,
@@ -361,11 +369,12 @@ class SiteSearch:
         offload: int,
         valid: NDArray[np.bool_],
         wall_s: Column,
+        goodput: Column,
         leaders: Leaders | Front,
     ) -> None:
         """Show the leaders the candidates of a block, once for every way of paying."""
         accelerators = block.world * degrees
-        in_time = wall_s * self._delay(accelerators) if self._deviations else wall_s
+        in_time = wall_s * self._delay(accelerators, wall_s, goodput) if self._deviations else wall_s
         valid = valid & (in_time <= self.job.deadline_s)
         by_cost = self.objective == "cost"
 

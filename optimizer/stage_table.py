@@ -63,7 +63,7 @@ class Stages:
         costs: seconds of a micro-batch.
         parts: bytes on the peak stages.
         world: ranks of one replica.
-        accelerator_s: accelerator-seconds of the run that no number of replicas can go below.
+        work_s: accelerator-seconds of progress that no number of replicas can go below.
         rows: candidates below each stage row.
     """
 
@@ -73,7 +73,7 @@ class Stages:
     costs: StageCosts
     parts: tuple[StageBytes, ...]
     world: Column
-    accelerator_s: Column
+    work_s: Column
     rows: NDArray[np.int64]
 
     def take(self, index: NDArray[np.intp]) -> Stages:
@@ -89,7 +89,7 @@ class Stages:
             costs=self.costs.map(chosen),
             parts=tuple(part.map(chosen) for part in self.parts),
             world=self.world[index],
-            accelerator_s=self.accelerator_s[index],
+            work_s=self.work_s[index],
             rows=self.rows[index],
         )
 

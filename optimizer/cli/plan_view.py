@@ -95,6 +95,16 @@ def show_front(front: list[Configuration], proof: Certificate, *, as_json: bool)
     print_line(f"{len(front)} of {proof.space:,} candidates; {proof.evaluated:,} evaluated")
 
 
+def goodput_text(one: Configuration) -> str:
+    """What failures and checkpoints take of a run, in one line."""
+    if one.interruptions is None or one.checkpoint_s is None or one.checkpoint_interval_s is None:
+        return f"{one.goodput:.1%}, as given"
+    return (
+        f"{one.goodput:.1%}: {one.interruptions:.0f} interruptions expected, a checkpoint of {one.checkpoint_s:.0f} s "
+        f"every {one.checkpoint_interval_s / 60:.0f} min" + (f", {one.spares} spare servers" if one.spares else "")
+    )
+
+
 def show_configuration(one: Configuration) -> None:
     """Print one configuration: cluster, layout, memory and time."""
     layout = one.layout
@@ -111,6 +121,7 @@ def show_configuration(one: Configuration) -> None:
             "",
             f"90% of such runs end in {one.days_interval[0]:.1f} to {one.days_interval[1]:.1f} days; {chances}",
         ),
+        ("goodput", goodput_text(one)),
         (
             "speed",
             f"{one.tokens_per_s_per_accel:,.0f} tokens/s per accelerator, MFU {one.mfu:.1%}, HFU {one.hfu:.1%} "

@@ -29,7 +29,7 @@ class Choice:
         usd: price, per accelerator-hour (per server when bought).
         wall_s: seconds that the rest of the job takes.
         cost_usd: what the rest costs, term or purchase included.
-        usd_per_price: dollars of cost per dollar of price (accelerator-hours charged; servers when bought).
+        usd_per_price: dollars of cost per dollar of price (accelerator-hours charged; servers and spares when bought).
         energy_usd: the part that does not follow the price.
         layout: degrees by name.
     """
@@ -205,7 +205,7 @@ def _cheapest(
     wall_s = layouts.wall_s * share_left + lost_s
     servers = np.ceil(layouts.accelerators / site.server_accelerators)
     if ladder.tenure == "purchase":
-        charged = servers
+        charged = servers + ladder.tariff.spares(servers)
         fixed = np.asarray(ladder.tariff.components(layouts.accelerators, wall_s)["energy"], dtype=np.float64)
     else:
         term_s = COMMITMENT_S[ladder.tenure]

@@ -119,7 +119,7 @@ def test_published_effective_time(run: str) -> None:
     reliability = Reliability.from_values(
         failures_per_accelerator_s=1 / (hours * HOUR), restart_s=restart, checkpoint_s=stall
     )
-    ours = float(expected_goodput(reliability, number(accelerators), number(10.0)))
+    ours = float(expected_goodput(reliability, number(accelerators)))
     assert ours >= stated - 0.03
     if not bound:
         assert ours <= stated + 0.03
@@ -139,7 +139,7 @@ def test_more_accelerators_faster_failures_and_dearer_restarts_never_help(
         reliability = Reliability.from_values(
             failures_per_accelerator_s=rate / (hours * HOUR), restart_s=restart * again, checkpoint_s=stall
         )
-        return float(expected_goodput(reliability, number(accelerators * n), number(1.0)))
+        return float(expected_goodput(reliability, number(accelerators * n)))
 
     base = share()
     assert 0 <= base < 1
@@ -149,11 +149,13 @@ def test_more_accelerators_faster_failures_and_dearer_restarts_never_help(
     assert share(again=1.1) <= base
 
 
-def test_a_checkpoint_stalls_by_its_snapshot_or_its_write() -> None:
-    size, accelerators = number(70e9 * 14), number(1024)
-    written = checkpoint_stall_s(size, accelerators, number(100e9), number(10e9), number(0))
-    overlapped = checkpoint_stall_s(size, accelerators, number(100e9), number(10e9), number(1))
-    assert (float(written), float(overlapped)) == pytest.approx((9.8, 70e9 * 14 / 1024 / 10e9))
+def test_a_checkpoint_stalls_by_its_bytes_and_the_storage_of_the_cluster() -> None:
+    def stall(size: float, accelerators: float) -> float:
+        return float(checkpoint_stall_s(number(size), number(accelerators), number(1e8), number(60)))
+
+    assert stall(70e9 * 14, 1000) == pytest.approx(9.8)
+    assert stall(140e9 * 14, 1000) == pytest.approx(2 * 9.8)
+    assert stall(70e9 * 14, 8) == 60
 
 
 def test_spares_hold_the_availability() -> None:
@@ -165,6 +167,14 @@ def test_spares_hold_the_availability() -> None:
     for one, availability in zip(spares, wanted, strict=True):
         assert (broken <= one).mean() >= availability - 0.002
         assert one == 0 or (broken <= one - 1).mean() < availability + 0.002
+
+
+def test_spares_of_very_large_clusters_follow_on_without_a_step() -> None:
+    """Above 500 servers in repair the Poisson law is taken as normal: the same spares to one."""
+    servers = np.arange(30_000.0, 60_000.0, 100.0)
+    spares = spares_needed(servers, number(1 / 80), number(1.0), number(0.99))
+    assert (np.abs(np.diff(spares, 2)) <= 2).all()
+    assert np.all(np.diff(spares) >= 0)
 
 
 def test_an_uncertain_rate_widens_the_days() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from catalogs.catalog import Catalog
 from catalogs.model import Mla, Model, Moe
 from catalogs.offer import Offer
-from optimizer.catalog_variant import with_offers
+from optimizer.catalog_variant import with_assumptions, with_offers
 from optimizer.job import Job
 from optimizer.market import USUAL_FRAMEWORK
 
@@ -132,7 +132,9 @@ def drawn_job(seed: int) -> tuple[Job, Catalog]:
         goodput=rng.choice((None, 0.8)),
         confidence=rng.choice((0.5, 0.5, 0.5, 0.9)),
     )
-    return job, with_offers(SHIPPED, {o.name: o for o in offers})
+    # Failures that hardly count, and ones so frequent that they decide over the size of the cluster.
+    failing = {"accelerator-hours-per-failure": rng.choice((47_300.0, 60.0)), "repair-s": rng.choice((2e5, 9e3))}
+    return job, with_assumptions(with_offers(SHIPPED, {o.name: o for o in offers}), failing)
 
 
 def with_limits(job: Job, seed: int, cheapest: tuple[float, float], fastest: tuple[float, float]) -> Job:

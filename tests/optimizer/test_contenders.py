@@ -14,6 +14,7 @@ from optimizer.catalog_variant import with_assumptions, with_offers
 from optimizer.contenders import Conditions, Contender, Front, contenders, fronts, modelled_goodput
 from optimizer.job import Job
 from optimizer.ownership import Terms, ownership, values_of
+from optimizer.physics import resilience
 from optimizer.plan import plan
 from optimizer.request import read_job
 from optimizer.search import search
@@ -82,11 +83,13 @@ def test_no_plan_is_cheaper_under_the_whole_bill(
     assert len(leaders) > 20
     for one in leaders:
         n = np.asarray(float(one.accelerators))
-        goodput, _ = modelled_goodput(job, n, np.asarray(30.0), dear)
+        survival = resilience(job, site, dear)
+        goodput, _ = modelled_goodput(job, survival, n, np.asarray(30.0))
         days = one.wall_s / DAY_S * 0.99 / goodput
         if days > 30:
             continue
-        bill = ownership(ours.offer, np.ceil(n / 8), job, dear, terms).bill(values_of(ours.offer, dear), days * 24)
+        owned = ownership(ours.offer, np.ceil(n / 8), job, survival, dear, terms)
+        bill = owned.bill(values_of(ours.offer, dear), days * 24)
         assert float(sum(bill.values())) >= ours.cost_usd * (1 - 1e-9)
 
 

@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import NormalDist
 
 import numpy as np
@@ -22,6 +23,7 @@ from tests.optimizer.drawn import drawn_job, with_limits
 from tests.oracle.inputs import Cut, Device, Inputs, Recipe
 from tests.oracle.memory import fullest_rank
 from tests.oracle.parameters import Arch, RankUnits
+from tests.oracle.run import goodput_of, spares_of
 from tests.oracle.search import brute_force, days_sigma
 from tests.oracle.step import Price, bill, run_seconds, shard_costs, stages_of, step_seconds
 
@@ -112,11 +114,11 @@ class Block:
 
 def blocks(one: SiteSearch, rng: random.Random, count: int) -> Iterator[Block]:
     """Random blocks of a site's space, with every bound that would prune them."""
-    shard_floors = one._objective_floor(one.shard_limit_s)
+    shard_floors = one.shard_floors
     shards = np.flatnonzero(one.space.shard_rows > 0)
     for shard in rng.sample(list(shards), min(count, len(shards))):
         stages = one._expand(np.array([shard]))
-        stage_floors = one._objective_floor(stages.accelerator_s)
+        stage_floors = one._objective_floor(stages.work_s, stages.world)
         row = rng.choice(list(np.flatnonzero(stages.rows > 0)))
         part = stages.take(np.array([row]))
         world, b = int(part.world[0]), int(part.shard.micro_batch[0])
@@ -183,7 +185,6 @@ def test_no_row_of_a_pruned_block_beats_its_bound(seed: int) -> None:
 def check_block(one: SiteSearch, block: Block, job: Job, catalog: Catalog) -> None:
     x = oracle_inputs(one.site, job)
     a, w, v = Arch(job.model), Recipe(x), Device(x)
-    goodput = catalog.assumption("goodput") if job.goodput is None else job.goodput
     deviations = NormalDist().inv_cdf(job.confidence)
     costs, units = shard_costs(a, w, v, block.cut, job.seq), RankUnits(a, block.cut)
     stages = stages_of(a, v, block.cut, costs, units)
@@ -197,14 +198,15 @@ def check_block(one: SiteSearch, block: Block, job: Job, catalog: Catalog) -> No
             if (cut.vpp > 1 and m % cut.pp) or (cut.tp * cut.cp * dp) % cut.ep:
                 continue
             step = sum(step_seconds(a, w, v, cut, job.seq, stages).values())
-            _, wall = run_seconds(job.tokens, job.seq, cut, step, goodput)
-            if wall * math.exp(deviations * days_sigma(job, catalog, x, cut.world)) > job.deadline_s:
+            _, wall = run_seconds(job.tokens, job.seq, cut, step, goodput_of(job, catalog, x, cut.world))
+            if wall * math.exp(deviations * days_sigma(job, catalog, x, cut.world, wall)) > job.deadline_s:
                 continue
             for tariff in one.tariffs:
                 offer = tariff.price.offer
                 cap = offer.max_servers * x.per_server if offer.max_servers else math.inf
                 terms = (tariff.server_w, tariff.pue, tariff.usd_per_kwh)
-                price = Price(offer.name, offer.tenure, tariff.price.usd, x.per_server, *terms, cap)
+                spares = partial(spares_of, unit=x.per_server, catalog=catalog)
+                price = Price(offer.name, offer.tenure, tariff.price.usd, x.per_server, *terms, cap, spares)
                 cost = sum(bill(price, cut.world, wall).values())
                 if cut.world <= cap and cost <= job.budget_usd:
                     value = cost if one.objective == "cost" else wall

@@ -15,6 +15,7 @@ from catalogs.errors import UnsupportedError
 from catalogs.inheritance import resolve_profile
 from catalogs.model import Mla, Model, Moe
 from catalogs.profile import Profile
+from optimizer.catalog_variant import with_assumptions
 from optimizer.configuration import Layout, configure
 from optimizer.job import Job
 from optimizer.market import Price as MarketPrice
@@ -23,6 +24,7 @@ from optimizer.physics import Physics
 from optimizer.search import Objective, search
 from tests.oracle.inputs import PEAK_DTYPE, Cut, Inputs
 from tests.oracle.parameters import Arch, partition_possible
+from tests.oracle.run import goodput_of, spares_of
 from tests.oracle.search import brute_force
 from tests.oracle.step import Price, evaluate
 
@@ -219,6 +221,11 @@ def test_every_figure_agrees_with_the_second_implementation(case: tuple[Job, Sit
         server_w=700.0 * site.server_accelerators,
         pue=1.54,
         usd_per_kwh=0.0861,
+        repairs_per_server=site.server_accelerators
+        * CATALOG.assumption("repair-s")
+        / CATALOG.assumption("accelerator-hours-per-failure")
+        / 3600.0,
+        spare_availability=CATALOG.assumption("spare-availability"),
     )
     got = configure(Physics.of(job, site, CATALOG), layout, tariff)
     offer = site.prices[0].offer
@@ -230,8 +237,8 @@ def test_every_figure_agrees_with_the_second_implementation(case: tuple[Job, Sit
         watts=700.0 * site.server_accelerators,
         pue=1.54,
         usd_per_kwh=0.0861,
+        spares=lambda servers: spares_of(servers, site.server_accelerators, CATALOG),
     )
-    goodput = CATALOG.assumption("goodput") if job.goodput is None else job.goodput
     inputs = Inputs(
         site.accelerator,
         site.framework,
@@ -242,6 +249,7 @@ def test_every_figure_agrees_with_the_second_implementation(case: tuple[Job, Sit
         site.precision,
         job.optimizer,
     )
+    goodput = goodput_of(job, CATALOG, inputs, layout.accelerators)
     want = evaluate(job.model, job.tokens, job.seq, goodput, inputs, Cut(**layout.degrees), price)
     times = want.pop("times")
     want["time"] = min(times, key=lambda time: len(compare(got.time, time, ".time")))
@@ -252,6 +260,7 @@ def test_every_figure_agrees_with_the_second_implementation(case: tuple[Job, Sit
             "step_s": got.step_s,
             "steps": got.steps,
             "days": got.days,
+            "goodput": got.goodput,
             "cost": got.cost,
             "cost_usd": got.cost_usd,
             "tokens_per_s_per_accel": got.tokens_per_s_per_accel,
@@ -380,6 +389,15 @@ def test_caps_and_ways_of_paying_compete_as_in_plain_enumeration(offers_with_cap
     names = ("scarce", "plenty", "island", "cards", "bought", "card-bought")
     job = replace(JOBS["no deadline"], hardware=("a800-sxm-80g",), offers=names, deadline_s=days * DAY_S)
     check(job, offers_with_caps, "cost")
+
+
+@pytest.mark.parametrize("name", ["a deadline that binds", "bought within a budget", "experts"])
+def test_failures_that_cost_much_move_the_optimum_as_in_plain_enumeration(name: str) -> None:
+    """So frequent that goodput falls from 91% on 8 accelerators to 83% on 32, and two servers need three spares."""
+    frail = with_assumptions(CATALOG, {"accelerator-hours-per-failure": 60.0, "repair-s": 9000.0})
+    check(replace(JOBS[name], hardware=("a800-sxm-80g",)), frail, "cost")
+    stated = replace(JOBS[name], hardware=("a800-sxm-80g",), goodput=0.9)
+    check(stated, frail, "cost")
 
 
 def check(job: Job, catalog: Catalog, objective: Objective) -> None:

@@ -145,7 +145,8 @@ def test_the_parts_of_every_configuration_add_up(name: str, plans: dict[str, Pla
         assert one.fits
         assert figures["memory"]["total_bytes"] <= figures["memory"]["capacity_bytes"]
         assert one.steps == math.ceil(job.tokens / (layout.global_batch * job.seq))
-        assert one.days * DAY_S == pytest.approx(one.steps * one.step_s / 0.9, rel=1e-9)
+        assert one.days * DAY_S == pytest.approx(one.steps * one.step_s / one.goodput, rel=1e-9)
+        assert 0.9 < one.goodput < 1
         assert one.accelerators == layout.tp * layout.pp * layout.cp * layout.dp <= job.max_accelerators
         assert layout.global_batch == layout.micro_batch * layout.micro_batches * layout.dp
         assert abs(layout.global_batch - job.global_batch) <= job.batch_tolerance * job.global_batch

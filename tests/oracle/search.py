@@ -15,6 +15,7 @@ from optimizer.job import Job
 from tests.oracle.inputs import Cut, Device, Inputs, Recipe
 from tests.oracle.memory import fullest_rank
 from tests.oracle.parameters import Arch, RankUnits, partition_possible
+from tests.oracle.run import failures_variance, goodput_of, spares_of
 from tests.oracle.step import Price, Shard, Stages, bill, run_seconds, shard_costs, stages_of, step_seconds
 
 USUAL = {
@@ -103,6 +104,7 @@ def _sites(
             catalog.assumption("pue"),
             catalog.assumption("electricity-usd-per-kwh"),
             offer.max_servers * unit if offer.max_servers else math.inf,
+            lambda servers, unit=unit: spares_of(servers, unit, catalog),
         )
         assert fabric is not None
         assert out is not None
@@ -224,14 +226,13 @@ def rows(job: Job, a: Arch, site: OracleSite) -> Iterator[tuple[Cut, Cut, Cut, l
                             yield shard, stage, replace(stage, zero=zero, offload_optimizer=optimizer), degrees
 
 
-def days_sigma(job: Job, catalog: Catalog, x: Inputs, world: int) -> float:
+def days_sigma(job: Job, catalog: Catalog, x: Inputs, world: int, wall: float) -> float:
     """Deviation of log days (docs/cost-models.md: intervals)."""
     p, moe = x.profile, job.model.moe is not None
     own = p.moe_log_sigma if moe else p.log_sigma
     cluster = p.moe_cluster_log_sigma if moe else p.cluster_log_sigma
     scale = 0.04 * max(math.log2(world / p.largest), 0) if p.largest > 0 else 0.0
-    goodput = catalog.assumption("goodput-log-sigma") if job.goodput is None else 0.0
-    return math.sqrt(own**2 + cluster**2 + scale**2 + goodput**2)
+    return math.sqrt(own**2 + cluster**2 + scale**2 + failures_variance(job, catalog, x, world, wall))
 
 
 def brute_force(job: Job, catalog: Catalog, objective: str = "cost", *, space_only: bool = False) -> Found:
@@ -244,7 +245,8 @@ def brute_force(job: Job, catalog: Catalog, objective: str = "cost", *, space_on
 
 def _site(job: Job, catalog: Catalog, site: OracleSite, objective: str, found: Found, *, space_only: bool) -> None:
     a, w, v = Arch(job.model), Recipe(site.inputs), Device(site.inputs)
-    goodput = catalog.assumption("goodput") if job.goodput is None else job.goodput
+    sizes = range(1, 0 if space_only else site.limit(job) + 1)
+    goodput = {world: goodput_of(job, catalog, site.inputs, world) for world in sizes}
     deviations = NormalDist().inv_cdf(job.confidence)
     costs: dict[Cut, Shard] = {}
     stages: dict[Cut, Stages] = {}
@@ -264,8 +266,8 @@ def _site(job: Job, catalog: Catalog, site: OracleSite, objective: str, found: F
                 continue
             cut = replace(row, dp=dp, micro_batches=m)
             step = sum(step_seconds(a, w, v, cut, job.seq, stages[stage]).values())
-            _, wall = run_seconds(job.tokens, job.seq, cut, step, goodput)
-            if wall * math.exp(deviations * days_sigma(job, catalog, site.inputs, cut.world)) > job.deadline_s:
+            _, wall = run_seconds(job.tokens, job.seq, cut, step, goodput[cut.world])
+            if wall * math.exp(deviations * days_sigma(job, catalog, site.inputs, cut.world, wall)) > job.deadline_s:
                 continue
             fits: bool | None = None
             for price in site.prices:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -214,13 +215,14 @@ class Price:
     pue: float = 1.0
     usd_per_kwh: float = 0.0
     cap: float = math.inf
+    spares: Callable[[int], int] = lambda servers: 0
 
 
 def bill(p: Price, world: int, wall: float) -> dict[str, float]:
     servers = math.ceil(world / p.unit)
     if p.tenure == "purchase":
         energy = servers * p.watts * p.pue * wall / 3.6e6 * p.usd_per_kwh
-        return {"servers": servers * p.usd, "energy": energy}
+        return {"servers": servers * p.usd, "spares": p.spares(servers) * p.usd, "energy": energy}
     return {"rent": servers * p.unit * p.usd * max(wall, TERMS.get(p.tenure, 0.0)) / HOUR}
 
 
@@ -250,6 +252,7 @@ def evaluate(
         "step_s": step,
         "steps": steps,
         "days": wall / DAY,
+        "goodput": goodput,
         "cost": cost,
         "cost_usd": sum(cost.values()),
         "tokens_per_s_per_accel": rate,

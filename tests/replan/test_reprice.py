@@ -120,8 +120,8 @@ def test_the_digest_follows_what_is_physical_and_only_that() -> None:
     assert digests[1] != digest
     assert digests[2] == digest
     changed = copy.copy(CATALOG)
-    one = CATALOG.assumptions["goodput"]
-    changed.__dict__["assumptions"] = CATALOG.assumptions | {"goodput": one.model_copy(update={"value": 0.1})}
+    one = CATALOG.assumptions["restart-s"]
+    changed.__dict__["assumptions"] = CATALOG.assumptions | {"restart-s": one.model_copy(update={"value": 60.0})}
     assert physical_digest(job, site, changed) != digest
 
 

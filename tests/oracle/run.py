@@ -1,0 +1,69 @@
+"""Failures, checkpoints and spares (docs/cost-models.md: the run), with the pages of Daly's paper at hand."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+from catalogs.catalog import Catalog
+from optimizer.job import Job
+from tests.oracle.inputs import Inputs, Recipe
+from tests.oracle.parameters import Arch, total_parameters
+
+HOUR = 3600.0
+
+
+def goodput_of(job: Job, catalog: Catalog, x: Inputs, world: int) -> float:
+    """The job's own, else that of the best checkpoint interval on so many accelerators."""
+    if job.goodput is not None:
+        return job.goodput
+    gap, stall = gap_and_stall(job, catalog, x, world)
+    return share(gap, interval(gap, stall), stall, catalog.assumption("restart-s"))
+
+
+def gap_and_stall(job: Job, catalog: Catalog, x: Inputs, world: int) -> tuple[float, float]:
+    """Seconds between interruptions, and that a checkpoint takes."""
+    value, w = catalog.assumption, Recipe(x)
+    size = total_parameters(Arch(job.model)) * (w.parameter + w.master + w.moment)
+    stall = min(size / (world * value("checkpoint-bytes-per-s-per-accelerator")), value("checkpoint-write-s"))
+    return value("accelerator-hours-per-failure") * HOUR / world, stall
+
+
+def failures_variance(job: Job, catalog: Catalog, x: Inputs, world: int, wall: float) -> float:
+    """Of log days: of the failure rate between clusters, and of single failures (compound Poisson)."""
+    if job.goodput is not None:
+        return 0.0
+    value, gap, stall = catalog.assumption, *gap_and_stall(job, catalog, x, world)
+    work, restart = interval(gap, stall), value("restart-s")
+    goodput = share(gap, work, stall, restart)
+    squares = restart**2 + restart * work + work**2 / 3  # of the restart and a uniform part of the interval
+    return ((1 - goodput) * value("failure-rate-log-sigma")) ** 2 + squares * goodput / gap / wall
+
+
+def interval(gap: float, stall: float) -> float:
+    """Daly 2006, equation 37."""
+    if stall >= 2 * gap:
+        return gap
+    first = math.sqrt(2 * stall * gap)
+    return first * (1 + math.sqrt(stall / (2 * gap)) / 3 + stall / (2 * gap) / 9) - stall
+
+
+def share(gap: float, work: float, stall: float, restart: float) -> float:
+    """Daly 2006, equation 20, for one unit of work."""
+    wall = gap * math.exp(restart / gap) * (math.exp((work + stall) / gap) - 1) / work
+    return 1 / wall
+
+
+def spares_of(servers: int, unit: int, catalog: Catalog) -> int:
+    """The smallest number that servers in repair exceed with at most the stated probability."""
+    value = catalog.assumption
+    mean = servers * unit * value("repair-s") / (value("accelerator-hours-per-failure") * HOUR)
+    if mean > 500:
+        return math.ceil(mean + NormalDist().inv_cdf(value("spare-availability")) * math.sqrt(mean))
+    count, term = 0, math.exp(-mean)
+    total = term
+    while total < value("spare-availability") * (1 - 1e-12):
+        count += 1
+        term *= mean / count
+        total += term
+    return count
