@@ -20,7 +20,7 @@ class Leader:
     """A candidate with its figures.
 
     Attributes:
-        score: the objective (USD or seconds).
+        score: the objective (USD, seconds or accelerators).
         cost_usd, wall_s, accelerators: its figures.
         layout: degrees by name.
         search: the site search it came from.

@@ -34,7 +34,7 @@ from optimizer.physics import Physics
 from optimizer.space import Spaces
 from optimizer.stage_table import Block, Ranks, Stages, blocks
 
-Objective = Literal["cost", "time"]
+Objective = Literal["cost", "time", "accelerators"]
 
 STAGE_ROWS = 100_000
 """Most stage rows expanded at once, so that memory stays bounded for any space."""
@@ -180,6 +180,9 @@ class SiteSearch:
         # The deadline takes so many accelerators at least (the factor: rounding).
         least = np.maximum(world, np.floor(work_s / self._latest_s * (1 - 1e-9)))
         accelerator_s = work_s / self._best_goodput[np.minimum(least, len(self._goodput) - 1).astype(np.int64)]
+        if self.objective == "accelerators":
+            fewest = np.maximum(world, accelerator_s / self._latest_s * (1 - ROUNDING))
+            return np.where(fewest > self.space.replicas.limit, np.inf, fewest)
         floors = [t.floor(accelerator_s, self._latest_s) for t in self.tariffs]
         cheapest = np.minimum.reduce(floors) if floors else np.full(accelerator_s.shape, np.inf)
         # What misses the deadline on every accelerator there may be has no cost at all (the factor: rounding).
@@ -376,7 +379,6 @@ class SiteSearch:
         accelerators = block.world * degrees
         in_time = wall_s * self._delay(accelerators, wall_s, goodput) if self._deviations else wall_s
         valid = valid & (in_time <= self.job.deadline_s)
-        by_cost = self.objective == "cost"
 
         def layout(group: int, row: int, place: int) -> dict[str, int]:
             return block.layout(group, row, int(degrees[group, 0, place]), zero, offload, self.space)
@@ -386,14 +388,15 @@ class SiteSearch:
             allowed = valid & (accelerators <= tariff.max_accelerators)
             if self.job.budget_usd < np.inf:
                 allowed &= cost <= self.job.budget_usd
+            figures: dict[Objective, Column] = {"cost": cost, "time": wall_s, "accelerators": accelerators}
             leaders.consider(
                 Scored(
                     search=self,
                     tariff=tariff,
                     layout=layout,
                     sequences=lambda: self.space.replicas.sequences(degrees, block.shard.micro_batch),
-                    score=np.where(allowed, cost if by_cost else wall_s, np.inf),
-                    second=wall_s if by_cost else cost,
+                    score=np.where(allowed, figures[self.objective], np.inf),
+                    second=wall_s if self.objective == "cost" else cost,
                     cost=cost,
                     wall_s=wall_s,
                     accelerators=accelerators,
@@ -435,14 +438,19 @@ def search(
         job: the question.
         found: sites from :func:`optimizer.market.sites`.
         catalog: for assumptions.
-        objective: cheapest (``cost``) or earliest (``time``).
+        objective: cheapest (``cost``), earliest (``time``) or fewest (``accelerators``).
         keep: leaders of different structure to keep (None: no limit).
         within: share by which a leader may be worse than the best (None: any).
         front: return every candidate that none beats in cost, time and accelerators together, instead of the best.
         prune: False evaluates every row that fits (for proof and benchmarks).
         progress: called with rows accounted for and rows in the space, after every site.
     """
-    limit = job.budget_usd if objective == "cost" else job.deadline_s
+    limits: dict[Objective, float] = {
+        "cost": job.budget_usd,
+        "time": job.deadline_s,
+        "accelerators": job.max_accelerators,
+    }
+    limit = limits[objective]
     leaders = Front() if front else Leaders(keep, limit, within=within)
     queue, certificate = _survey(job, found, catalog, objective, prune=prune)
     done = 0

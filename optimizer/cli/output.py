@@ -70,6 +70,11 @@ def complain(message: str, *, hint: str = "") -> None:
         _say("", "", hint)
 
 
+def remark(message: str) -> None:
+    """Print a line on standard error that belongs to a complaint."""
+    _say("", "", message)
+
+
 def warn(message: str) -> None:
     """Print ``warning: message`` on standard error."""
     _say("warning: ", "bold yellow", message)

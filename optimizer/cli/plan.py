@@ -81,12 +81,16 @@ def plan(
       clusterplan plan --model llama-2-70b --tokens 2T --deadline 90d --hardware a800-sxm-80g --within 2% --prove
 
       clusterplan plan --model llama-3-8b --tokens 1T --deadline 30d --confidence 90%
+
+    Where nothing meets the constraints (exit code 4), the nearest plans that relax one of them are named.
     """
+    from catalogs.errors import InfeasibleError
     from optimizer.cli import INTERRUPTED
     from optimizer.cli.layers import open_catalog
-    from optimizer.cli.output import emit_json
-    from optimizer.cli.plan_view import show_front, show_plan
+    from optimizer.cli.output import complain, emit_json
+    from optimizer.cli.plan_view import show_front, show_nearest, show_plan
     from optimizer.cli.progress import progress_bar
+    from optimizer.doctor.nearest import nearest
     from optimizer.plan import pareto
     from optimizer.plan import plan as find_plan
     from optimizer.request import read_job
@@ -110,20 +114,27 @@ def plan(
         goodput=goodput,
         confidence=parse_share(confidence, "--confidence"),
     )
-    if front:
-        with progress_bar("searching the front") as report:
-            configurations, proof = pareto(job, opened, progress=report)
-        show_front(configurations, proof, as_json=json)
-        interrupted = proof.interrupted
-    else:
-        share = None if within is None else parse_share(within, "--within")
-        with progress_bar("searching layouts") as report:
-            found = find_plan(job, opened, top=top, within=share, prove=prove, progress=report)
-        if json:
-            emit_json(found.to_json())
+    share = None if within is None else parse_share(within, "--within")
+    try:
+        if front:
+            with progress_bar("searching the front") as report:
+                configurations, proof = pareto(job, opened, progress=report)
+            show_front(configurations, proof, as_json=json)
+            interrupted = proof.interrupted
         else:
-            show_plan(found, why=why)
-        interrupted = found.certificate.interrupted
+            with progress_bar("searching layouts") as report:
+                found = find_plan(job, opened, top=top, within=share, prove=prove, progress=report)
+            if json:
+                emit_json(found.to_json())
+            else:
+                show_plan(found, why=why)
+            interrupted = found.certificate.interrupted
+    except InfeasibleError as error:
+        complain(str(error))
+        with progress_bar("searching what comes nearest") as report:
+            near = nearest(job, opened, progress=report)
+        show_nearest(job, str(error), near, as_json=json)
+        raise typer.Exit(error.exit_code) from None
     if interrupted:
         raise typer.Exit(INTERRUPTED)
 

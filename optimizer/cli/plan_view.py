@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from costmodels.run import DAY_S
-from optimizer.cli.output import emit_json, print_line, print_table
+from optimizer.cli.output import emit_json, print_line, print_table, remark
 from optimizer.configuration import Configuration, Layout
-from optimizer.plan import SCHEMA_VERSION, Plan
+from optimizer.plan import SCHEMA_VERSION, Plan, job_json
 from optimizer.search import Certificate
 from optimizer.space import RULES
+
+if TYPE_CHECKING:
+    from optimizer.doctor.nearest import Nearest
+    from optimizer.job import Job
 
 GIB = 2.0**30
 
@@ -163,6 +169,28 @@ def show_configuration(one: Configuration) -> None:
     )
     if one.cost:
         print_table(["cost", "USD"], [[name, f"{usd:,.0f}"] for name, usd in one.cost.items()], right="USD")
+
+
+def show_nearest(job: Job, reason: str, near: Sequence[Nearest], *, as_json: bool) -> None:
+    """Say which plans come nearest to a job that none meets: as JSON, or in words beside the complaint."""
+    if as_json:
+        emit_json(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "job": job_json(job),
+                "best": None,
+                "reason": reason,
+                "nearest": [one.to_json() for one in near],
+            }
+        )
+        return
+    remark("the nearest plans, each searched anew:" if near else "no plan relaxes a single constraint")
+    for each in near:
+        one = each.configuration
+        remark(
+            f"  {each.axis}: {each.change}: {money(one.cost_usd)}, {one.days:,.1f} days on {one.accelerators:,} × "
+            f"{one.hardware} ({one.offer}), {layout_text(one.layout)}"
+        )
 
 
 def layout_text(layout: Layout) -> str:

@@ -60,7 +60,7 @@ def refused(cli: Cli, code: int, *arguments: str) -> str:
     assert done.err.startswith("error: ")
     assert "Traceback" not in done.err
     message, _, hint = done.err.removeprefix("error: ").rstrip("\n").partition("\n")
-    assert hint == "" or hint.startswith("try ")
+    assert hint == "" or hint.startswith(("try ", "the nearest plans", "no plan relaxes"))
     return message
 
 
@@ -504,4 +504,19 @@ def test_a_process_without_a_plan() -> None:
     done = run(*SMALL, "-d", "1s", NO_COLOR="1")
     assert (done.returncode, done.stdout) == (4, b"")
     assert done.stderr.startswith(b"error: no plan: the fastest feasible finishes in ")
-    assert done.stderr.count(b"\n") == 1
+    assert done.stderr.splitlines()[1] == b"the nearest plans, each searched anew:"
+
+
+def test_the_nearest_plans_of_an_impossible_request(cli: Cli) -> None:
+    arguments = (*SMALL, "-d", "1d", "-b", "$100k")
+    done = cli(*arguments, "--json")
+    assert done.code == 4
+    document = json.loads(done.out)
+    assert list(document) == ["schema_version", "job", "best", "reason", "nearest"]
+    assert document["best"] is None
+    assert done.err.startswith(f"error: {document['reason']}")
+    axes = [one["axis"] for one in document["nearest"]]
+    assert {"deadline", "accelerators"} <= set(axes)
+    for one in document["nearest"]:
+        assert one["configuration"]["fits"]
+        assert f"{one['axis']}: {one['change']}" in cli(*arguments).err
