@@ -25,7 +25,7 @@ from costmodels.layout import Pipe, Replicas, Shard
 from costmodels.partition import peak_stages
 from costmodels.recipe import Recipe
 from costmodels.schedule import bubble_seconds
-from costmodels.stage import Layers, StageCosts, layers_of, stage_bytes, stage_costs, stage_seconds
+from costmodels.stage import Layers, layers_of, stage_bytes, stage_costs, stage_seconds
 from costmodels.step import jitter_share
 from optimizer.job import Job
 from optimizer.leaders import Front, Leader, Leaders, Scored
@@ -132,7 +132,10 @@ class SiteSearch:
         a = p.architecture
         seconds = stage_seconds(p.setting(s), self.layers, whole, a.dense_layers, a.moe_layers, np.ones(()))
         once = seconds.forward + seconds.backward
-        return self._objective_floor(s.tp * s.cp * once / (s.micro_batch * p.seq) * p.tokens, s.tp * s.cp)
+        work_s = s.tp * s.cp * once / (s.micro_batch * p.seq) * p.tokens
+        replicas = float(np.max(self.space.choices.pipe.pp)) * self.space.replicas.most(s.micro_batch)
+        largest = s.tp * s.cp * np.minimum(replicas, np.floor(self.space.replicas.limit / (s.tp * s.cp)))
+        return self._objective_floor(work_s, s.tp * s.cp, work_s / largest)
 
     @property
     def floor(self) -> float:
@@ -169,14 +172,20 @@ class SiteSearch:
         """Factor by which a run may come out slower than predicted and still meet the deadline as surely as wanted."""
         return np.exp(self._deviations * self.physics.days_sigma(accelerators, wall_s, goodput))
 
-    def _objective_floor(self, work_s: Column, world: Column) -> Column:
+    def _objective_floor(self, work_s: Column, world: Column, progress_s: Column) -> Column:
         """The objective that no layout doing so much work can go below: by a hair less than computed.
 
         Failures add the least to work on the best cluster that is not smaller than a replica of ``world`` accelerators.
         What is charged for a whole term or server costs exactly its bound, and must not lose to rounding.
+
+        Args:
+            work_s: accelerator-seconds of progress, at least.
+            world: accelerators of one replica.
+            progress_s: seconds of progress, at least.
         """
+        soonest_s = np.maximum(work_s / self._most, progress_s / self._best_goodput[world.astype(np.int64)])
         if self.objective == "time":
-            return work_s / self._most * (1 - ROUNDING)
+            return soonest_s * (1 - ROUNDING)
         # The deadline takes so many accelerators at least (the factor: rounding).
         least = np.maximum(world, np.floor(work_s / self._latest_s * (1 - 1e-9)))
         accelerator_s = work_s / self._best_goodput[np.minimum(least, len(self._goodput) - 1).astype(np.int64)]
@@ -186,15 +195,14 @@ class SiteSearch:
         floors = [t.floor(accelerator_s, self._latest_s) for t in self.tariffs]
         cheapest = np.minimum.reduce(floors) if floors else np.full(accelerator_s.shape, np.inf)
         # What misses the deadline on every accelerator there may be has no cost at all (the factor: rounding).
-        return np.where(work_s / self._most > self._latest_s * (1 + 1e-9), np.inf, cheapest * (1 - ROUNDING))
+        return np.where(soonest_s > self._latest_s * (1 + 1e-9), np.inf, cheapest * (1 - ROUNDING))
 
     def _search_shards(self, chosen: NDArray[np.intp], leaders: Leaders | Front, certificate: Certificate) -> None:
         """Expand shards into stage rows, drop those whose limit is too high, and evaluate the rest best first."""
         stages = self._expand(chosen)
         rows = stages.rows
-        floors = self._objective_floor(stages.work_s, stages.world)
+        floors = self._stage_floors(stages)
         order = np.argsort(floors, kind="stable")
-        order = order[rows[order] > 0]
         size = FIRST_BATCH if self.prune_by_bound else max(len(order), 1)
         while len(order):
             keep = self._worth(floors[order], leaders)
@@ -207,7 +215,7 @@ class SiteSearch:
                 self._evaluate(stages.take(batch), leaders, certificate)
 
     def _expand(self, chosen: NDArray[np.intp]) -> Stages:
-        """All stage rows of some shards: shards down, choices across, then flattened."""
+        """All stage rows of some shards that have candidates: shards down, choices across, then flattened."""
         p, c = self.physics, self.space.choices
         shards = self.space.shards.map(lambda column: column[chosen][:, None])
         layers = self.layers.map(lambda column: _rows_of(column, chosen))
@@ -235,31 +243,37 @@ class SiteSearch:
         depths, depth = np.unique(c.pipe.pp, return_inverse=True)
         s = shards.map(flat)
         pipe, costs = pipe.map(flat), costs.map(flat)
-        return Stages(
+        stages = Stages(
             group=(np.arange(len(chosen))[:, None] * len(depths) + depth[None, :]).reshape(-1),
             shard=s,
             pipe=pipe,
             costs=costs,
             parts=tuple(part.map(flat) for part in parts),
             world=world,
-            work_s=self._stage_work_seconds(world, s, pipe, costs),
             rows=self.space.rows_per_stage(world, s, pipe),
         )
+        return stages.take(np.flatnonzero(stages.rows))
 
-    def _stage_work_seconds(self, world: Column, s: Shard, pipe: Pipe, costs: StageCosts) -> Column:
-        """Accelerator-seconds of progress below which no number of replicas of a stage row can stay.
+    def _stage_floors(self, stages: Stages) -> Column:
+        """The objective below which no number of replicas of a stage row can stay.
 
         The slowest stage is busy with every micro-batch. The deadline takes some number of replicas at least, which
-        leaves each at most so many micro-batches to spread the bubble over, and has at least so many servers.
+        leaves each at most so many micro-batches to spread the bubble over, and has at least so many servers. The batch
+        and the accelerators allow some number at most, which leaves each at least so many micro-batches one after the
+        other; every step adds the bubble and what is outside the model.
         """
-        p = self.physics
-        busy = world * costs.slowest_s / (s.micro_batch * p.seq) * p.tokens
+        p, s, world, counts = self.physics, stages.shard, stages.world, self.space.replicas
+        slowest_s = stages.costs.slowest_s
+        busy_s = world * slowest_s / (s.micro_batch * p.seq) * p.tokens
+        bubble_s = bubble_seconds(stages.pipe, slowest_s, stages.costs.all_stages_s, stages.costs.weight_gradient_s)
         # The factor keeps rounding from demanding one replica more.
-        least = np.maximum(np.ceil(busy / self._latest_s / world * (1 - 1e-9)), 1.0)
-        most = self.space.replicas.micro_batches(least, s.micro_batch)
-        bubble = bubble_seconds(pipe, costs.slowest_s, costs.all_stages_s, costs.weight_gradient_s)
-        jitter = jitter_share(world * least, p.device, p.efficiency)
-        return busy * (1.0 + bubble / (most * costs.slowest_s)) * (1.0 + jitter)
+        fewest = np.maximum(np.ceil(busy_s / self._latest_s / world * (1 - 1e-9)), 1.0)
+        jitter = 1.0 + jitter_share(world * fewest, p.device, p.efficiency)
+        work_s = busy_s * (1.0 + bubble_s / (counts.micro_batches(fewest, s.micro_batch) * slowest_s)) * jitter
+        replicas = np.minimum(counts.most(s.micro_batch), np.floor(counts.limit / world))
+        steps = p.tokens / (counts.most(np.ones(())) * p.seq)
+        progress_s = (busy_s / (world * replicas) + steps * bubble_s) * jitter + steps * p.efficiency.step_overhead_s
+        return self._objective_floor(work_s, world, progress_s)
 
     def _evaluate(self, stages: Stages, leaders: Leaders | Front, certificate: Certificate) -> None:
         """Evaluate stage rows: memory by bisection over the degrees, then time in blocks of degrees across."""

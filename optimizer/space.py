@@ -296,8 +296,9 @@ class ReplicaCounts:
 
     def __init__(self, global_batch: int, tolerance: float, server: int, limit: int) -> None:
         self.global_batch, self.tolerance, self.server, self.limit = global_batch, tolerance, server, limit
+        self._sequences = math.floor(global_batch * (1 + tolerance))
         # No more replicas than sequences, however many accelerators there may be.
-        self._most = min(limit, math.floor(global_batch * (1 + tolerance)))
+        self._most = min(limit, self._sequences)
         self._divides: dict[int, NDArray[np.bool_]] = {}
         shared = divisors(server)
         self._step_index = np.zeros(server + 1, dtype=np.int64)
@@ -310,6 +311,10 @@ class ReplicaCounts:
             ]
         )
         self._values: dict[int, NDArray[np.float64]] = {}
+
+    def most(self, micro_batch: Column) -> Column:
+        """Most replicas that the batch can be spread over, however many accelerators there may be."""
+        return np.maximum(np.floor(self._sequences / micro_batch), 1.0)
 
     def micro_batches(self, dp: Column, micro_batch: Column) -> Column:
         """Micro-batches per replica and step: the global batch, rounded to what divides."""

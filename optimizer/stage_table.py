@@ -63,7 +63,6 @@ class Stages:
         costs: seconds of a micro-batch.
         parts: bytes on the peak stages.
         world: ranks of one replica.
-        work_s: accelerator-seconds of progress that no number of replicas can go below.
         rows: candidates below each stage row.
     """
 
@@ -73,7 +72,6 @@ class Stages:
     costs: StageCosts
     parts: tuple[StageBytes, ...]
     world: Column
-    work_s: Column
     rows: NDArray[np.int64]
 
     def take(self, index: NDArray[np.intp]) -> Stages:
@@ -89,7 +87,6 @@ class Stages:
             costs=self.costs.map(chosen),
             parts=tuple(part.map(chosen) for part in self.parts),
             world=self.world[index],
-            work_s=self.work_s[index],
             rows=self.rows[index],
         )
 

@@ -118,7 +118,7 @@ def blocks(one: SiteSearch, rng: random.Random, count: int) -> Iterator[Block]:
     shards = np.flatnonzero(one.space.shard_rows > 0)
     for shard in rng.sample(list(shards), min(count, len(shards))):
         stages = one._expand(np.array([shard]))
-        stage_floors = one._objective_floor(stages.work_s, stages.world)
+        stage_floors = one._stage_floors(stages)
         row = rng.choice(list(np.flatnonzero(stages.rows > 0)))
         part = stages.take(np.array([row]))
         world, b = int(part.world[0]), int(part.shard.micro_batch[0])
