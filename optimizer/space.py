@@ -267,8 +267,10 @@ def _shards(a: Architecture, job: Job, site: Site, limit: int) -> Shard:
     context = [c for c in context if job.seq % (2 * c) == 0 or c == 1]
     expert = divisors(int(a.experts)) if int(a.experts) and f.expert_parallel else [1]
     micro = powers_of_two(min(MAX_MICRO_BATCH, job.global_batch))
+    if job.micro_batches:
+        micro = [size for size in micro if size in job.micro_batches]
     if job.tuning is not None and job.tuning.pairs:
-        micro = micro[1:]
+        micro = [size for size in micro if size > 1]
     grid = np.array(
         [(t, c, e, b) for t in tensor for c in context for e in expert for b in micro if t * c <= limit and e <= limit],
         dtype=np.float64,
