@@ -27,7 +27,10 @@ def main() -> None:
         else:
             fresh = lambda: str(folder / f"history{next(numbers)}.db")  # noqa: E731
         figures = crash.trials(wanted.trials, folder, fresh)
-    print(f"{wanted.trials} runs of {figures.run_s:.1f} s each: {dict(figures.where)}")
+    killed, ended = figures.where["killed"], figures.where["ended before"]
+    print(
+        f"{killed} runs killed of {killed + ended}, {figures.run_s:.1f} s each; {figures.recorded} recorded their night"
+    )
     print(f"{figures.nights} nights recorded, all as uninterrupted ones, with their books and standing plans")
     print(f"{figures.posts} messages received, {figures.again} of them a second time with the same key, none missing")
 

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from catalogs import Catalog
+from tests.cli.conftest import Cli, cli  # noqa: F401
 from tests.replan import postgresql
+from tests.replan.nights import Nights
 from tests.replan.postgresql import Server
 
 FreshHistory = Callable[[], str]
@@ -38,3 +41,25 @@ def fresh_history(request: pytest.FixtureRequest, tmp_path: Path) -> FreshHistor
 def history_url(fresh_history: FreshHistory) -> str:
     """The URL of a new, empty history."""
     return fresh_history()
+
+
+CATALOG = Catalog()
+
+
+@pytest.fixture
+def warm_cli(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Cli:  # noqa: F811
+    """The command in this process, with the shipped catalog read once for all tests."""
+    monkeypatch.setattr("optimizer.cli.layers.open_catalog", lambda _: CATALOG)
+    return cli
+
+
+@pytest.fixture
+def nights(tmp_path: Path, history_url: str, warm_cli: Cli) -> Nights:
+    """Nights at the command line, on each kind of database."""
+    return Nights(tmp_path, history_url, warm_cli)
+
+
+@pytest.fixture
+def file_nights(tmp_path: Path, warm_cli: Cli) -> Nights:
+    """Nights at the command line, in a SQLite file."""
+    return Nights(tmp_path, str(tmp_path / "history.db"), warm_cli)

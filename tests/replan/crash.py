@@ -42,7 +42,8 @@ class Figures:
     """What the trials met.
 
     Attributes:
-        where: how many runs were killed before they recorded, after that, or had already ended.
+        where: how many runs were killed, and how many ended before that.
+        recorded: how many of both had recorded their night.
         nights: nights recorded and compared.
         posts: messages received.
         again: messages received a second time with the same key.
@@ -50,6 +51,7 @@ class Figures:
     """
 
     where: Counter[str] = field(default_factory=Counter)
+    recorded: int = 0
     nights: int = 0
     posts: int = 0
     again: int = 0
@@ -100,6 +102,7 @@ class Scenario:
 def trials(count: int, folder: Path, fresh_history: Callable[[], str], seed: int = 6) -> Figures:
     """Kill ``count`` runs, each at a random moment, and check everything after each of them.
 
+    Runs that end before their moment come on top.
     After a kill the history holds exactly the nights of an uninterrupted twin up to this one or the one before, with
     the same standing plans and books; the report and every cache entry is whole; and the next run completes the night,
     sends what waits, and leaves what the twin has.
@@ -123,14 +126,18 @@ def trials(count: int, folder: Path, fresh_history: Callable[[], str], seed: int
         scenario, night = Scenario(folder, fresh_history(), hook), 0
         twin.report.unlink()
         hook.posts.clear()
-        for trial in range(count):
-            killed_after(rng, figures.run_s, scenario.start(night), figures.where, aimed=bool(trial % 2))
+        run_s = figures.run_s
+        while figures.where["killed"] < count:
+            trial = figures.where.total()
+            killed_after(rng, run_s, scenario.start(night), figures.where, aimed=bool(trial % 2))
             found = scenario.nights()
             assert found in (reference[:night], reference[: night + 1])
             assert scenario.standing() == (standing[len(found) - 1] if found else {})
             check_files(scenario, reports)
-            figures.where["with its night recorded"] += len(found) - night
+            figures.recorded += len(found) - night
+            began = time.monotonic()
             code = scenario.finish(night)
+            run_s = time.monotonic() - began
             assert code == codes[night], f"trial {trial}: night {night} ended with {code}, not {codes[night]}"
             assert scenario.nights() == reference[: night + 1]
             assert scenario.standing() == standing[night]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import subprocess
 import tempfile
@@ -23,19 +22,14 @@ SERVERS = Path("/usr/lib/postgresql")
 class Server:
     """A throw-away PostgreSQL: a folder, a Unix socket in it, no network."""
 
-    def __init__(self, binaries: Path, folder: Path) -> None:
-        self.binaries, self.folder = binaries, folder
+    def __init__(self, binaries: Path, folder: Path, user: str | None) -> None:
+        self.binaries, self.folder, self.user = binaries, folder, user
         self._numbers = count()
-        # The server refuses to run as root.
-        self.user = "postgres" if os.getuid() == 0 else None
-        if self.user is not None:
-            account = pwd.getpwnam(self.user)
-            os.chown(folder, account.pw_uid, account.pw_gid)
         self._call("initdb", "-D", str(folder / "data"), "-U", "planner", "-A", "trust", "-E", "UTF8", "--no-sync")
         self.start()
 
     def start(self) -> None:
-        options = f"-k {self.folder} -c listen_addresses='' -c fsync=off"
+        options = f"-k {self.folder} -c listen_addresses='' -c fsync=off -c autovacuum=off"
         self._call(
             "pg_ctl", "-D", str(self.folder / "data"), "-w", "-o", options, "-l", str(self.folder / "log"), "start"
         )
@@ -71,12 +65,16 @@ def installed() -> list[Path]:
 
 @contextmanager
 def server() -> Iterator[Server]:
-    """A running server of the newest installed version; it and its databases are gone afterwards."""
+    """A running server of the newest installed version; it and its databases are gone afterwards, come what may."""
+    binaries = installed()[-1]
     # Short, for the path of a Unix socket is at most 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="clusterplan-", dir="/tmp"))
-    try:
-        running = Server(installed()[-1], folder)
-        yield running
-        running.stop()
-    finally:
-        shutil.rmtree(folder)
+    # The server refuses to run as root.
+    user = "postgres" if os.getuid() == 0 else None
+    if user is not None:
+        shutil.chown(folder, user)
+    # Waits for the end of this process, however that comes: then its standard input closes.
+    end = 'read _; "$0" -D "$1/data" -m immediate stop >"$1/end" 2>&1; rm -r "$1"'
+    command = ["sh", "-c", end, str(binaries / "pg_ctl"), str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, user=user, cwd="/"):
+        yield Server(binaries, folder, user)

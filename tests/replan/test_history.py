@@ -21,7 +21,7 @@ from optimizer.replan.database import database_url, open_engine, writing
 from optimizer.replan.decide import Standing, Verdict
 from optimizer.replan.history import MIGRATIONS, History, Night, SourceBook, proposed_plans, standing_plans
 from optimizer.replan.lock import exclusive
-from tests.cli.conftest import Cli, cli  # noqa: F401
+from tests.cli.conftest import Cli
 from tests.replan.conftest import FreshHistory
 from tests.replan.nights import Nights
 from tests.replan.postgresql import Server
@@ -263,8 +263,8 @@ def test_a_server_that_goes_away_loses_nothing(server: Server) -> None:
     assert check_whole(history) == 2
 
 
-def test_nights_at_the_command_line(tmp_path: Path, history_url: str, cli: Cli) -> None:  # noqa: F811
-    nights = Nights(tmp_path, history_url, cli)
+def test_nights_at_the_command_line(tmp_path: Path, nights: Nights, warm_cli: Cli) -> None:
+    cli, history_url = warm_cli, nights.history
     assert nights.run("2026-10-02", "--dry-run").code == 10
     first = nights.run("2026-10-02")
     assert (first.code, first.out["news"], first.out["repeated"]) == (10, ["small"], False)

@@ -16,7 +16,6 @@ from catalogs.errors import ClusterplanError
 from optimizer.replan.history import META, History
 from optimizer.replan.notify import Channel, deliver, messages
 from optimizer.replan.notify_send import MailServer
-from tests.cli.conftest import Cli, cli  # noqa: F401
 from tests.replan.nights import Nights
 from tests.replan.receivers import Mailbox, Webhook, mailbox, webhook
 from tests.replan.test_history import night
@@ -36,11 +35,6 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
 def box() -> Iterator[Mailbox]:
     with mailbox() as running:
         yield running
-
-
-@pytest.fixture
-def nights(tmp_path: Path, history_url: str, cli: Cli) -> Nights:  # noqa: F811
-    return Nights(tmp_path, history_url, cli)
 
 
 def stored(url: str) -> str:
@@ -176,8 +170,8 @@ def test_secrets_of_delivered_messages_are_not_stored_either(nights: Nights, hoo
     assert SECRET not in f"{outcome}{stored(nights.history)}"
 
 
-def test_an_address_instead_of_its_variable_is_refused_unrepeated(tmp_path: Path, cli: Cli) -> None:  # noqa: F811
-    nights = Nights(tmp_path, str(tmp_path / "history.db"), cli)
+def test_an_address_instead_of_its_variable_is_refused_unrepeated(file_nights: Nights) -> None:
+    nights = file_nights
     for flag in ("--webhook", "--slack"):
         outcome = nights.run("2026-10-02", flag, f"https://hooks.example/{SECRET}")
         assert outcome.code == 2
@@ -187,8 +181,8 @@ def test_an_address_instead_of_its_variable_is_refused_unrepeated(tmp_path: Path
     assert nights.run("2026-10-02", "--smtp", "localhost").code == 2
 
 
-def test_a_dry_run_sends_nothing(tmp_path: Path, cli: Cli, hook: Webhook) -> None:  # noqa: F811
-    nights = Nights(tmp_path, str(tmp_path / "history.db"), cli)
+def test_a_dry_run_sends_nothing(file_nights: Nights, hook: Webhook) -> None:
+    nights = file_nights
     assert nights.run("2026-10-02", "--webhook", "HOOK", "--dry-run").code == 10
     assert hook.posts == []
 
