@@ -29,6 +29,8 @@ class Offer(Record):
         training_grade: False when the offer is known not to have an RDMA network between servers;
             None when nobody says.
         max_servers: availability cap, if stated.
+        min_servers: fewest servers that are let together, if more than one.
+        min_hours: shortest rental that is charged, beyond the commitment of the tenure.
     """
 
     provider: str
@@ -43,11 +45,15 @@ class Offer(Record):
     scale_out_bytes_per_s_per_accelerator: BytesPerSecond | None = Field(default=None, gt=0)
     training_grade: bool | None = None
     max_servers: PositiveInt | None = None
+    min_servers: PositiveInt | None = None
+    min_hours: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _unit_fits_tenure(self) -> Offer:
         if (self.tenure == "purchase") != (self.unit == "server"):
             raise ValueError(f"a {self.tenure} offer cannot be priced per {self.unit}")
+        if self.min_servers is not None and self.max_servers is not None and self.min_servers > self.max_servers:
+            raise ValueError(f"min_servers {self.min_servers} is above max_servers {self.max_servers}")
         return self
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import datetime
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from catalogs.catalog import SUFFIXES, Catalog
+from catalogs.catalog import Catalog
 from catalogs.errors import DataFileError, UnknownNameError, UsageError
 from catalogs.naming import unknown_name
 from costmodels.architecture import Architecture
@@ -17,7 +16,7 @@ from costmodels.parameters import total_params
 from costmodels.run import DAY_S
 from optimizer.contenders import Conditions, Contender, contenders, fronts
 from optimizer.job import Job
-from optimizer.market import Refusal
+from optimizer.market import Refusal, where
 from optimizer.ownership import Terms
 from optimizer.rule_of_thumb import RuleOfThumb, rule_of_thumb
 from optimizer.sensitivity import Bar, BreakEven, Outcome, Range, break_evens, monte_carlo, tornado
@@ -28,8 +27,8 @@ DRAWS = 10_000
 """Draws of the Monte Carlo unless told otherwise."""
 
 NOT_MODELLED = (
-    "spot instances: the rate of their interruptions is not published",
-    "egress, taxes, import duties, financing fees and discounts beyond the stated offers",
+    "spot servers: the wait for a replacement, and that many are taken back at once",
+    "taxes, import duties, financing fees and discounts beyond the stated offers",
     "delivery and construction time: bought hardware is there on the first day",
     "failed experiments, evaluations and restarts by choice",
 )
@@ -40,6 +39,7 @@ _SIGNS = {"USD": "$", "CNY": "¥", "EUR": "€", "GBP": "£"}
 READ = (
     "accelerator-hours-per-failure",
     "failure-rate-log-sigma",
+    "spot-share-taken-per-month",
     "restart-s",
     "checkpoint-bytes-per-s-per-accelerator",
     "checkpoint-write-s",
@@ -61,6 +61,8 @@ READ = (
     "transceiver-w",
     "storage-usd-per-tb",
     "storage-least-tb",
+    "storage-rent-usd-per-tb-month",
+    "egress-usd-per-gb",
     "carbon-kg-per-kwh",
 )
 """Assumptions that a comparison rests on."""
@@ -131,6 +133,14 @@ class Comparison:
             risks.append(f"speed: {site.profile_note}")
         if site.accelerator.export_note:
             risks.append(f"export: {site.accelerator.export_note}")
+        if offer.tenure == "spot":
+            share = self.now.catalog.assumption("spot-share-taken-per-month")
+            risks.append(
+                f"spot: the provider may take servers back at any time; {share:.0%} a month assumed, one by one and "
+                "replaced at once, though they are often taken together and nobody promises others"
+            )
+        if offer.tenure in {"reserved_1y", "reserved_3y"}:
+            risks.append("reserved: the whole term is paid, whether the run uses it or not")
         if offer.estimated:
             risks.append(f"offer {offer.name}: estimated {', '.join(offer.estimated)}")
         if offer.notes:
@@ -305,24 +315,11 @@ def _check_offers(job: Job, catalog: Catalog, today: datetime.date) -> None:
             continue
         if offer.date > today.isoformat():
             raise DataFileError(
-                f"{_where(catalog, offer.name)}: offer {offer.name} is dated {offer.date}, which is after {today}; "
+                f"{where(catalog, offer.name)}: offer {offer.name} is dated {offer.date}, which is after {today}; "
                 "correct its date"
             )
         if offer.currency.lower() not in catalog.currencies:
             raise DataFileError(
-                f"{_where(catalog, offer.name)}: offer {offer.name}: no exchange rate for {offer.currency}; "
+                f"{where(catalog, offer.name)}: offer {offer.name}: no exchange rate for {offer.currency}; "
                 f"add {offer.currency.lower()!r} to currencies/"
             )
-
-
-def _where(catalog: Catalog, offer: str) -> str:
-    """File and line of an offer, of the directory that has the last word."""
-    line_of = re.compile(rf"^(-?\s*name:\s*)?[\"']?{re.escape(offer)}[\"']?\s*(,|$)")
-    for directory in reversed(catalog.directories):
-        for path in sorted((directory / "offers").glob("*")):
-            if path.suffix.lower() not in SUFFIXES:
-                continue
-            for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
-                if line_of.match(line):
-                    return f"{path}:{number}"
-    return "offers/"

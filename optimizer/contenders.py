@@ -20,26 +20,27 @@ from catalogs.offer import Offer
 from catalogs.offer import Tenure as Paying
 from costmodels.bill import HOUR_S, rent_usd, whole_servers
 from costmodels.columns import Column
-from costmodels.finance import energy_kwh
+from costmodels.finance import MONTH_H, energy_kwh
 from costmodels.goodput import Resilience
 from costmodels.interval import combined_sigma, interval_90, probability_below
 from costmodels.run import DAY_S
 from optimizer.configuration import Configuration, Layout, configure
 from optimizer.job import Job
 from optimizer.leaders import Leader
-from optimizer.market import COMMITMENT_S, Refusal, Site, sites
-from optimizer.ownership import Ownership, Terms, Values, ownership, surroundings, values_of
+from optimizer.market import Refusal, Site, sites, term_s
+from optimizer.ownership import Ownership, Terms, Values, ownership, stored_bytes, surroundings, values_of
 from optimizer.physics import resilience
 from optimizer.search import search
 
-Tenure = Literal["rent", "reserved", "buy"]
+Tenure = Literal["rent", "spot", "reserved", "buy"]
 
 PAYING: dict[Tenure, tuple[Paying, ...]] = {
     "rent": ("on_demand", "capacity_block"),
+    "spot": ("spot",),
     "reserved": ("reserved_1y", "reserved_3y"),
     "buy": ("purchase",),
 }
-"""Offers behind each tenure; spot is left out, for its interruptions have no published rate."""
+"""Offers behind each tenure."""
 
 TENURES: tuple[Tenure, ...] = get_args(Tenure)
 
@@ -105,6 +106,7 @@ class Contender:
         offer: the catalog's offer.
         front, place: where the layout comes from.
         owned: the bought cluster (None when rented).
+        rented: the rented one (None when bought).
         values: what the bill was computed with.
         survival: what interrupts the job, and its checkpoints.
         goodput: expected share of time that makes progress.
@@ -122,6 +124,7 @@ class Contender:
     front: Front
     place: int
     owned: Ownership | None
+    rented: _Rental | None
     values: Values
     survival: Resilience
     goodput: float
@@ -182,7 +185,8 @@ class Contender:
         """USD by component under other values (arrays), the cluster being the same."""
         if self.owned is not None:
             return self.owned.bill(values, days * 24.0)
-        return _rent(self.offer, self.front, self.front.servers[self.place], values, days)
+        assert self.rented is not None
+        return self.rented.bill(values, days)
 
     def to_json(self) -> dict[str, Any]:
         """An entry of ``ranking`` (without the probability of winning)."""
@@ -230,23 +234,31 @@ def fronts(job: Job, catalog: Catalog) -> tuple[list[Front], list[Refusal]]:
     free = replace(job, deadline_s=math.inf, budget_usd=math.inf, goodput=1.0, confidence=0.5, tenures=tenures)
     found, refused = sites(free, catalog)
     result = []
+    known: dict[tuple[object, ...], tuple[Leader, ...]] = {}
     for site in found:
         names = tuple(price.offer.name for price in site.prices)
-        if not site.multi_server:
-            why = "no training-grade network between servers: refused for clusters of more than one server"
-            refused.extend(Refusal(name, why) for name in names)
-        # One price will do, without its cap on servers: the front does not depend on it.
-        first = site.prices[0]
-        free_of_caps = replace(first, offer=first.offer.model_copy(update={"max_servers": None}))
-        plain = replace(site, prices=(free_of_caps,))
-        leaders, certificate = search(free, [plain], catalog, front=True)
-        if certificate.interrupted:
-            raise KeyboardInterrupt
+        # Without failures, spot servers are as fast as others.
+        parts = (site.accelerator, site.framework, site.fabric)
+        key = (*(part.name for part in parts), site.server_accelerators, site.scale_out_bytes_per_s, site.multi_server)
+        if key not in known:
+            known[key] = _front(free, site, catalog)
+        leaders = known[key]
         if leaders:
             sizes = np.array([float(one.accelerators) for one in leaders])
             days = np.array([one.wall_s / DAY_S for one in leaders])
-            result.append(Front(site, tuple(leaders), sizes, days, names))
+            result.append(Front(site, leaders, sizes, days, names))
     return result, refused
+
+
+def _front(job: Job, site: Site, catalog: Catalog) -> tuple[Leader, ...]:
+    """The front of one site; one price will do, without its limits: the front does not depend on it."""
+    first = site.prices[0]
+    free_of_caps = first.offer.model_copy(update={"max_servers": None, "min_servers": None, "min_hours": None})
+    plain = replace(site, prices=(replace(first, offer=free_of_caps),))
+    leaders, certificate = search(job, [plain], catalog, front=True)
+    if certificate.interrupted:
+        raise KeyboardInterrupt
+    return tuple(leaders)
 
 
 def contenders(found: list[Front], now: Conditions) -> tuple[list[Contender], list[Refusal]]:
@@ -300,10 +312,9 @@ def contender(front: Front, offer: Offer, tenure: Tenure, now: Conditions) -> Co
     share, sigma = modelled_goodput(now.job, survival, front.accelerators, front.days * now.slowdown)
     days = front.days * now.slowdown / share
     owned = ownership(offer, front.servers, now.job, survival, now.catalog, now.terms) if tenure == "buy" else None
-    if owned is not None:
-        bill = owned.bill(values, days * 24.0)
-    else:
-        bill = _rent(offer, front, front.servers, values, days)
+    stored, moved = stored_bytes(now.job, survival, now.catalog), float(survival.checkpoint_bytes)
+    rental = _Rental(offer, front.servers, front.site.server_accelerators, stored, moved)
+    bill = rental.bill(values, days) if owned is None else owned.bill(values, days * 24.0)
     cost = np.asarray(sum(bill.values(), start=np.zeros(())))
     most = math.inf if offer.max_servers is None else offer.max_servers * front.site.server_accelerators
     late = np.exp(NormalDist().inv_cdf(now.job.confidence) * combined_sigma(front.step_sigma, sigma))
@@ -321,6 +332,7 @@ def contender(front: Front, offer: Offer, tenure: Tenure, now: Conditions) -> Co
         front=front,
         place=place,
         owned=None if owned is None else ownership(offer, servers, now.job, survival, now.catalog, now.terms),
+        rented=None if owned is not None else replace(rental, servers=servers),
         values=values,
         survival=survival,
         goodput=float(share[place]),
@@ -333,13 +345,29 @@ def contender(front: Front, offer: Offer, tenure: Tenure, now: Conditions) -> Co
     )
 
 
-def _rent(offer: Offer, front: Front, servers: Column, values: Values, days: Column) -> dict[str, Column]:
-    """Rent of whole servers, at least for the committed term."""
-    per_unit = offer.accelerators_per_server if offer.unit == "server_hour" else 1
-    hourly = values["price"] * values["fx"] / per_unit
-    size = np.asarray(float(front.site.server_accelerators))
-    term_s = np.asarray(COMMITMENT_S[offer.tenure])
-    return {"rent": rent_usd(servers, size, hourly, days * 24.0 * HOUR_S, term_s)}
+@dataclass(frozen=True)
+class _Rental:
+    """Rented servers of some sizes, and what is paid besides: storage while the run lasts, and moving the model out."""
+
+    offer: Offer
+    servers: Column
+    server_accelerators: int
+    stored_bytes: float
+    moved_bytes: float
+
+    def bill(self, values: Values, days: Column) -> dict[str, Column]:
+        """USD by component: whole servers, at least the fewest that are let and for the shortest term."""
+        offer = self.offer
+        per_unit = offer.accelerators_per_server if offer.unit == "server_hour" else 1
+        hourly = values["price"] * values["fx"] / per_unit
+        servers = np.maximum(self.servers, float(offer.min_servers or 1))
+        size, term = np.asarray(float(self.server_accelerators)), np.asarray(term_s(offer))
+        months = days * 24.0 / MONTH_H
+        return {
+            "rent": rent_usd(servers, size, hourly, days * 24.0 * HOUR_S, term),
+            "storage": self.stored_bytes / 1e12 * values["storage-rent-usd-per-tb-month"] * months,
+            "egress": self.moved_bytes / 1e9 * values["egress-usd-per-gb"] * np.ones_like(days),
+        }
 
 
 def modelled_goodput(job: Job, survival: Resilience, accelerators: Column, days: Column) -> tuple[Column, Column]:

@@ -6,6 +6,7 @@ only in price share one site, so that seconds and bytes are computed once for al
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache, reduce
@@ -13,7 +14,7 @@ from functools import lru_cache, reduce
 import numpy as np
 
 from catalogs.accelerator import Accelerator
-from catalogs.catalog import Catalog
+from catalogs.catalog import SUFFIXES, Catalog
 from catalogs.errors import UnknownNameError, UnsupportedError
 from catalogs.fabric import Fabric
 from catalogs.framework import Framework
@@ -39,6 +40,17 @@ COMMITMENT_S: dict[Tenure, float] = {
     "reserved_3y": 3 * YEAR_S,
 }
 """Shortest time a rent is charged for."""
+
+
+def way_of_paying(offer: Offer) -> tuple[object, ...]:
+    """What of an offer its bill depends on besides the price: a dearer offer that shares it can never win."""
+    return offer.tenure, offer.max_servers, offer.min_servers, offer.min_hours
+
+
+def term_s(offer: Offer) -> float:
+    """Shortest time that a rent is charged for, in seconds."""
+    return max(COMMITMENT_S[offer.tenure], (offer.min_hours or 0.0) * HOUR_S)
+
 
 MAX_TOLD = 6
 """Most refusals that one error message lists."""
@@ -85,6 +97,7 @@ class Site:
         multi_server: whether servers may be combined.
         prices: offers in USD.
         notes: what was assumed about the hardware.
+        spot: whether the provider may take servers back.
     """
 
     accelerator: Accelerator
@@ -99,6 +112,7 @@ class Site:
     multi_server: bool
     prices: tuple[Price, ...]
     notes: tuple[str, ...] = field(default=())
+    spot: bool = False
 
     @property
     def max_accelerators(self) -> float:
@@ -127,12 +141,17 @@ def sites(job: Job, catalog: Catalog) -> tuple[list[Site], list[Refusal]]:
     for name in job.hardware or tuple(catalog.accelerators):
         accelerator = catalog.accelerators[name]
         offers = [o for o in catalog.offers.values() if o.accelerator == name and _wanted(o, job)]
+        absurd = {o.name: reason for o in offers if (reason := absurd_price(o, catalog))}
+        refused.extend(Refusal(f"offer {other}", reason) for other, reason in absurd.items())
+        offers = [o for o in offers if o.name not in absurd]
         if not offers:
-            refused.append(Refusal(name, _no_offer(name, job, catalog)))
+            refused.append(Refusal(name, "no offer is left" if absurd else _no_offer(name, job, catalog)))
             continue
         for framework in job.frameworks or (usual_framework(accelerator),):
             try:
-                found.extend(_sites_of(accelerator, offers, framework, job, catalog))
+                here = _sites_of(accelerator, offers, framework, job, catalog)
+                found.extend(here)
+                refused.extend(_islands(here))
             except UnsupportedError as error:
                 refused.append(Refusal(name, str(error)))
     if not found:
@@ -143,6 +162,21 @@ def sites(job: Job, catalog: Catalog) -> tuple[list[Site], list[Refusal]]:
         more = f"; and {len(told) - MAX_TOLD} more" if len(told) > MAX_TOLD else ""
         raise UnsupportedError("; ".join(f"{r.what}: {r.reason}" for r in told[:MAX_TOLD]) + more)
     return found, refused
+
+
+def _islands(found: list[Site]) -> list[Refusal]:
+    """One refusal for all offers whose servers have no network to train over."""
+    islands = [site for site in found if not site.multi_server]
+    names = [price.offer.name for site in islands for price in site.prices]
+    if not names:
+        return []
+    told = ", ".join(names[:MAX_TOLD]) + (f" and {len(names) - MAX_TOLD} more" if len(names) > MAX_TOLD else "")
+    return [
+        Refusal(
+            f"{islands[0].accelerator.name} in several servers",
+            f"no training-grade network between the servers of {told}: refused for more than one server",
+        )
+    ]
 
 
 def check_names(job: Job, catalog: Catalog) -> None:
@@ -159,6 +193,34 @@ def check_names(job: Job, catalog: Catalog) -> None:
         catalog.find("offers", name)
     if job.optimizer not in MOMENT_BYTES:
         raise UnknownNameError(unknown_name("optimizer", job.optimizer, MOMENT_BYTES))
+
+
+def absurd_price(offer: Offer, catalog: Catalog) -> str:
+    """Why nobody can mean a price ("" where somebody can): a rent below the electricity of the accelerator alone."""
+    accelerator, rate = catalog.accelerators.get(offer.accelerator), catalog.currencies.get(offer.currency.lower())
+    if offer.tenure == "purchase" or accelerator is None or accelerator.tdp_w is None or rate is None:
+        return ""
+    hourly = offer.price * rate.usd / (offer.accelerators_per_server if offer.unit == "server_hour" else 1)
+    least = accelerator.tdp_w / 1000.0 * catalog.assumption("electricity-usd-per-kwh")
+    if hourly >= least:
+        return ""
+    return (
+        f"{where(catalog, offer.name)}: ${hourly:.4g} per accelerator-hour is less than the electricity alone, "
+        f"${least:.2g} at {accelerator.tdp_w:g} W; correct the price or its unit"
+    )
+
+
+def where(catalog: Catalog, offer: str) -> str:
+    """File and line of an offer, of the directory that has the last word ("offers/" for one that no file holds)."""
+    line_of = re.compile(rf"^(-?\s*name:\s*)?[\"']?{re.escape(offer)}[\"']?\s*(,|$)")
+    for directory in reversed(catalog.directories):
+        for path in sorted((directory / "offers").glob("*")):
+            if path.suffix.lower() not in SUFFIXES:
+                continue
+            for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+                if line_of.match(line):
+                    return f"{path}:{number}"
+    return "offers/"
 
 
 def _offers_of(accelerator: str, catalog: Catalog) -> list[Offer]:
@@ -197,7 +259,7 @@ def site_of(accelerator: Accelerator, job: Job, catalog: Catalog) -> Site:
     server = catalog.server_of(accelerator.name)
     network = _network(server, server)
     default = _site(
-        accelerator, [], server.fabric or "", server.accelerators, network, True, set(), framework, job, catalog
+        accelerator, [], server.fabric or "", server.accelerators, network, True, False, set(), framework, job, catalog
     )
     known = _sites_of(accelerator, offers, framework, job, catalog) if offers else []
     if job.offers and known:
@@ -213,18 +275,19 @@ def _wanted(offer: Offer, job: Job) -> bool:
 def _sites_of(accelerator: Accelerator, offers: list[Offer], framework: str, job: Job, catalog: Catalog) -> list[Site]:
     """Offers of one accelerator grouped by what the physics depends on."""
     usual = catalog.server_of(accelerator.name)
-    groups: dict[tuple[str, int, float, bool], list[Price]] = {}
-    silent: dict[tuple[str, int, float, bool], set[str]] = {}
+    groups: dict[tuple[str, int, float, bool, bool], list[Price]] = {}
+    silent: dict[tuple[str, int, float, bool, bool], set[str]] = {}
     for offer in offers:
         server = catalog.servers.get(offer.instance.lower(), usual)
         if server.accelerator != accelerator.name:
             server = usual
-        multi_server = offer.training_grade is not False
+        fabric = server.fabric or usual.fabric or ""
+        multi_server = _training_grade(offer, fabric, catalog)
         # Cards sold one by one, but with a network between servers, come in whole servers.
         single = offer.accelerators_per_server == 1
         size = server.accelerators if single and multi_server else offer.accelerators_per_server
         network = offer.scale_out_bytes_per_s_per_accelerator or _network(server, usual)
-        key = (server.fabric or usual.fabric or "", size, network, multi_server)
+        key = (fabric, size, network, multi_server, offer.tenure == "spot")
         # A purchase is priced per unit sold; a server of cards that are sold one by one costs as many.
         units = size / offer.accelerators_per_server if offer.unit == "server" else 1.0
         groups.setdefault(key, []).append(Price(offer, _usd(offer, catalog) * units))
@@ -234,6 +297,13 @@ def _sites_of(accelerator: Accelerator, offers: list[Offer], framework: str, job
         _site(accelerator, prices, *key, silent.get(key, set()), framework, job, catalog)
         for key, prices in groups.items()
     ]
+
+
+def _training_grade(offer: Offer, fabric: str, catalog: Catalog) -> bool:
+    """Whether clusters of an offer may have several servers: as it says, else as the fabric of its server allows."""
+    if offer.training_grade is not None:
+        return offer.training_grade
+    return fabric not in catalog.fabrics or catalog.fabrics[fabric].training_grade
 
 
 def _network(server: Server, usual: Server) -> float:
@@ -250,6 +320,7 @@ def _site(
     size: int,
     network: float,
     multi_server: bool,
+    spot: bool,
     silent: set[str],
     framework_name: str,
     job: Job,
@@ -280,6 +351,7 @@ def _site(
         multi_server=multi_server,
         prices=tuple(prices),
         notes=tuple(notes),
+        spot=spot,
     )
     # Both say so when the accelerator lacks the precision, or the framework the optimizer.
     Device.of(accelerator, size, site.fabric, precision, network)
@@ -357,7 +429,9 @@ class Tariff:
                     servers, np.asarray(self.server_w), wall_s, np.asarray(self.pue), np.asarray(self.usd_per_kwh)
                 ),
             }
-        term = np.asarray(COMMITMENT_S[self.price.offer.tenure])
+        offer = self.price.offer
+        term = np.asarray(term_s(offer))
+        servers = np.maximum(servers, float(offer.min_servers or 1))
         per_server = np.asarray(float(self.server_accelerators))
         return {"rent": rent_usd(servers, per_server, np.asarray(self.price.usd), wall_s, term)}
 
@@ -382,8 +456,8 @@ class Tariff:
         servers = np.ceil(np.maximum(least, 1e-9))
         if self.price.bought:
             return purchase_usd(servers, np.asarray(self.price.usd))
-        term_s = COMMITMENT_S[self.price.offer.tenure]
-        rented_s = np.maximum(accelerator_s, servers * self.server_accelerators * term_s)
+        rented = np.maximum(servers, float(self.price.offer.min_servers or 1)) * self.server_accelerators
+        rented_s = np.maximum(accelerator_s, rented * term_s(self.price.offer))
         return rented_s * self.price.usd / 3600.0
 
 
@@ -398,13 +472,13 @@ def _spares(servers: Column, repairs_per_server: float, availability: float) -> 
 
 
 def tariffs(site: Site, catalog: Catalog) -> list[Tariff]:
-    """One tariff per way of paying at a site: the cheapest offer of each tenure and availability cap.
+    """One tariff per way of paying at a site: the cheapest offer of each tenure, cap and least that is charged.
 
-    A dearer offer of the same tenure without a looser cap can never win, so it is left out here.
+    A dearer offer of the same tenure and the same limits can never win, so it is left out here.
     """
-    cheapest: dict[tuple[str, int | None], Price] = {}
+    cheapest: dict[tuple[object, ...], Price] = {}
     for price in sorted(site.prices, key=lambda p: (p.usd, p.offer.name)):
-        cheapest.setdefault((price.offer.tenure, price.offer.max_servers), price)
+        cheapest.setdefault(way_of_paying(price.offer), price)
     server_w = site.server.power_w or (site.accelerator.tdp_w or 0.0) * site.server_accelerators
     return [
         Tariff(

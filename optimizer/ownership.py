@@ -174,17 +174,22 @@ def surroundings(offer: Offer, servers: Column, job: Job, survival: Resilience, 
         np.asarray(assumed("repair-s")),
         np.asarray(assumed("spare-availability")),
     )
-    kept = float(survival.checkpoint_bytes) * assumed("checkpoints-kept")
     network_w = network.switches * assumed("switch-w") + network.transceivers * assumed("transceiver-w")
     power_w = accelerators * per_accelerator + network_w
     return Site(
         network=network,
         spares=spares,
-        storage_bytes=max(kept + job.tokens * assumed("data-bytes-per-token"), assumed("storage-least-tb") * 1e12),
+        storage_bytes=max(stored_bytes(job, survival, catalog), assumed("storage-least-tb") * 1e12),
         storage_bytes_per_s=survival.checkpoint_bytes / survival.on(accelerators).checkpoint_s,
         power_w=power_w,
         racks=np.ceil(power_w / (assumed("rack-kw") * 1000.0)),
     )
+
+
+def stored_bytes(job: Job, survival: Resilience, catalog: Catalog) -> float:
+    """Bytes of the checkpoints that are kept, and of the data."""
+    kept = float(survival.checkpoint_bytes) * catalog.assumption("checkpoints-kept")
+    return kept + job.tokens * catalog.assumption("data-bytes-per-token")
 
 
 def ownership(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,9 @@ from costmodels.utilisation import hfu, mfu, tuning_utilisation
 from optimizer.job import Job
 from optimizer.market import Site
 from optimizer.trust import step_sigma
+
+MONTH_S = 30.0 * 86400.0
+"""The month over which providers count how many spot servers they took back."""
 
 
 @dataclass(frozen=True)
@@ -148,8 +152,13 @@ def resilience(job: Job, site: Site, catalog: Catalog) -> Resilience:
     trained = total_params(a)
     if job.tuning is not None and job.tuning.adapted:
         trained = total_adapter_params(a, job.tuning.columns(site.framework).adapters)
+    failures = 1.0 / (assumed("accelerator-hours-per-failure") * HOUR_S)
+    if site.spot:
+        # Of so many servers, this share is taken back within a month, whatever their age.
+        taken = -math.log1p(-assumed("spot-share-taken-per-month")) / MONTH_S
+        failures += taken / site.server_accelerators
     return Resilience.from_values(
-        failures_per_accelerator_s=1.0 / (assumed("accelerator-hours-per-failure") * HOUR_S),
+        failures_per_accelerator_s=failures,
         rate_log_sigma=assumed("failure-rate-log-sigma"),
         restart_s=assumed("restart-s"),
         checkpoint_bytes=checkpoint_bytes(trained, recipe),

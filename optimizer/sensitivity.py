@@ -174,10 +174,9 @@ def _rent_or_buy(rent: Contender, buy: Contender, now: Conditions) -> list[Break
     if buy.owned is None:
         return []
     servers = buy.front.servers[buy.place]
-    hour = np.asarray(1.0 / 24.0)
-    # What one hour of the same servers costs to rent, leaving a committed term aside.
-    hourly_rent = sum(rent.bill(rent.values, hour).values(), start=np.zeros(())) * servers
-    hourly_rent = hourly_rent / rent.front.servers[rent.place]
+    # What one hour of the same servers and their storage costs to rent.
+    hourly_rent = np.asarray((rent.cost["rent"] + rent.cost["storage"]) / (rent.days * 24.0))
+    hourly_rent = hourly_rent * servers / rent.front.servers[rent.place]
     whole = replace(buy.owned, terms=replace(now.terms, charge="pro-rata", utilisation=1.0))
     bill = whole.bill(buy.values, np.ones(()))
     in_use = bill["electricity"]
@@ -238,7 +237,7 @@ def _swings(winner: Contender, found: list[Front], now: Conditions) -> list[tupl
     hours = assumed("accelerator-hours-per-failure")
     rows: list[tuple[str, float, float, Change]] = [
         ("MFU (relative)", 1 - SWING, 1 + SWING, lambda c, x: replace(c, slowdown=c.slowdown / x)),
-        ("tokens (relative)", 1 - SWING, 1 + SWING, lambda c, x: replace(c, slowdown=c.slowdown * x)),
+        ("tokens (relative)", 1 - SWING, 1 + SWING, _tokens),
         ("accelerator-hours-per-failure", hours / factor, hours * factor, _assume("accelerator-hours-per-failure")),
         ("electricity-usd-per-kwh", 0.056, 0.1729, _assume("electricity-usd-per-kwh")),
         ("depreciation-years", 3.0, 6.0, _assume("depreciation-years")),
@@ -262,6 +261,11 @@ def _swings(winner: Contender, found: list[Front], now: Conditions) -> list[tupl
             rate = now.catalog.currencies[code].usd
             rows.append((f"USD per {code.upper()}", rate * (1 - SWING), rate * (1 + SWING), _rate(code)))
     return rows
+
+
+def _tokens(now: Conditions, factor: float) -> Conditions:
+    job = replace(now.job, tokens=now.job.tokens * factor)
+    return replace(now, job=job, slowdown=now.slowdown * factor)
 
 
 def _assume(name: str) -> Change:

@@ -19,7 +19,7 @@ from optimizer.configuration import Configuration, Layout, configure
 from optimizer.inverse.largest import largest_of
 from optimizer.job import MAX_TOKENS, Job
 from optimizer.leaders import Leader
-from optimizer.market import Price, Refusal, Site, sites
+from optimizer.market import Price, Refusal, Site, sites, way_of_paying
 from optimizer.search import search
 
 CHINCHILLA = 20.0
@@ -174,9 +174,9 @@ def _every(
     found, refused = sites(job, catalog)
     answers = []
     for site in found:
-        cheapest: dict[tuple[str, int | None], Price] = {}
+        cheapest: dict[tuple[object, ...], Price] = {}
         for price in sorted(site.prices, key=lambda p: (p.usd, p.offer.name)):
-            cheapest.setdefault((price.offer.tenure, price.offer.max_servers), price)
+            cheapest.setdefault(way_of_paying(price.offer), price)
         for price in site.prices:
             name = price.offer.name
             if price not in cheapest.values():

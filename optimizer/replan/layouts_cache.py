@@ -265,7 +265,7 @@ def _job_text(job: Job) -> str:
 def _site_text(site: Site) -> str:
     def make() -> str:
         records = [_record(r) for r in (site.accelerator, site.server, site.fabric, site.framework, site.profile)]
-        numbers = (site.precision, site.server_accelerators, site.scale_out_bytes_per_s, site.multi_server)
+        numbers = (site.precision, site.server_accelerators, site.scale_out_bytes_per_s, site.multi_server, site.spot)
         return json.dumps([records, numbers], sort_keys=True)
 
     return _remembered(site, make)

@@ -72,6 +72,7 @@ def drawn_offer(rng: random.Random, accelerator: str, number: int) -> Offer:
         unit, price = "server", 10000 * hourly * size
     elif rng.random() < 0.3:
         unit, price = "server_hour", hourly * size
+    cap = rng.choice((None, None, 1, 2))
     return Offer.model_validate(
         {
             "name": f"drawn-{number}",
@@ -85,7 +86,9 @@ def drawn_offer(rng: random.Random, accelerator: str, number: int) -> Offer:
             "unit": unit,
             "scale_out_bytes_per_s_per_accelerator": rng.choice((None, 3.125e9, 50e9)),
             "training_grade": rng.choice((None, True, True, False)),
-            "max_servers": rng.choice((None, None, 1, 2)),
+            "max_servers": cap,
+            "min_servers": rng.choice((None, None, 2)) if tenure != "purchase" and cap != 1 else None,
+            "min_hours": rng.choice((None, None, 24.0, 300.0)) if tenure != "purchase" else None,
             "sources": {"*": "drawn"},
             "date": "2025",
         }

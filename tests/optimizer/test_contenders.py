@@ -62,10 +62,20 @@ def test_ranking_is_by_cost_and_sums_to_the_cent(found: list[Front], job: Job, c
 def test_rent_is_that_of_the_exact_search(found: list[Front], job: Job, catalog: Catalog, share: float) -> None:
     """The front gives what a search for this price and goodput gives."""
     stated = replace(job, goodput=share)
-    ours = best(found, "rent", stated, catalog)
+    ours = best(found, "rent", stated, with_assumptions(catalog, {"storage-rent-usd-per-tb-month": 0.0}))
     theirs = plan(replace(stated, hardware=("a800-sxm-80g",), tenures=("on_demand",)), catalog, top=0).best
-    assert (ours.cost_usd, ours.days) == pytest.approx((theirs.cost_usd, theirs.days))
+    assert (ours.cost["rent"], ours.days) == pytest.approx((theirs.cost_usd, theirs.days))
     assert ours.best.layout == theirs.layout
+
+
+def test_a_rental_pays_for_storage_while_it_lasts_and_for_moving_the_model_out(
+    found: list[Front], job: Job, catalog: Catalog
+) -> None:
+    one = best(found, "rent", job, catalog)
+    months = one.days * 24 / 730
+    saved = 14 * 6_738_415_616  # bytes of a checkpoint, of which 20 are kept beside the data
+    assert one.cost["storage"] == pytest.approx((20 * saved + 4 * job.tokens) / 1e12 * 145 * months)
+    assert one.cost["egress"] == pytest.approx(saved / 1e9 * 0.09)
 
 
 @pytest.mark.parametrize("charge", ["pro-rata", "full"])

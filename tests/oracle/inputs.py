@@ -54,6 +54,7 @@ class Inputs:
     per_server: int
     precision: str
     optimizer: str = "adamw"
+    spot: bool = False
 
 
 class Device:

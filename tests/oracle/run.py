@@ -26,7 +26,10 @@ def gap_and_stall(job: Job, catalog: Catalog, x: Inputs, world: int) -> tuple[fl
     value, w = catalog.assumption, Recipe(x)
     size = total_parameters(Arch(job.model)) * (w.parameter + w.master + w.moment)
     stall = min(size / (world * value("checkpoint-bytes-per-s-per-accelerator")), value("checkpoint-write-s"))
-    return value("accelerator-hours-per-failure") * HOUR / world, stall
+    rate = world / (value("accelerator-hours-per-failure") * HOUR)
+    if x.spot:
+        rate += world / x.per_server * -math.log(1 - value("spot-share-taken-per-month")) / (30 * 24 * HOUR)
+    return 1 / rate, stall
 
 
 def failures_variance(job: Job, catalog: Catalog, x: Inputs, world: int, wall: float) -> float:

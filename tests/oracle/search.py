@@ -81,15 +81,18 @@ def _sites(
         per_accelerator = usual.power_w / usual.accelerators
     else:
         per_accelerator = accelerator.tdp_w or 0.0
-    groups: dict[tuple[str, int, float, bool], dict[tuple[str, int | None], Price]] = {}
+    groups: dict[tuple[str, int, float, bool, bool], dict[tuple[object, ...], Price]] = {}
     for offer in offers:
         named = catalog.servers.get(offer.instance.lower())
         server = named if named is not None and named.accelerator == accelerator.name else usual
-        multi = offer.training_grade is not False
+        fabric = server.fabric or usual.fabric
+        assert fabric is not None
+        multi = offer.training_grade
+        if multi is None:
+            multi = catalog.fabrics[fabric].training_grade
         unit = server.accelerators if multi and offer.accelerators_per_server == 1 else offer.accelerators_per_server
         out = offer.scale_out_bytes_per_s_per_accelerator
         out = out or server.scale_out_bytes_per_s_per_accelerator or usual.scale_out_bytes_per_s_per_accelerator
-        fabric = server.fabric or usual.fabric
         usd = offer.price * catalog.currencies[offer.currency.lower()].usd
         if offer.unit == "server_hour":
             usd /= offer.accelerators_per_server
@@ -105,14 +108,16 @@ def _sites(
             catalog.assumption("electricity-usd-per-kwh"),
             offer.max_servers * unit if offer.max_servers else math.inf,
             lambda servers, unit=unit: spares_of(servers, unit, catalog),
+            offer.min_servers or 1,
+            offer.min_hours or 0.0,
         )
-        assert fabric is not None
         assert out is not None
-        kept = groups.setdefault((fabric, unit, out, multi), {})
-        rival = kept.get((offer.tenure, offer.max_servers))
+        kept = groups.setdefault((fabric, unit, out, multi, offer.tenure == "spot"), {})
+        kind = (offer.tenure, offer.max_servers, offer.min_servers, offer.min_hours)
+        rival = kept.get(kind)
         if rival is None or (usd, offer.name) < (rival.usd, rival.name):
-            kept[offer.tenure, offer.max_servers] = price
-    for (fabric, unit, out, multi), kept in groups.items():
+            kept[kind] = price
+    for (fabric, unit, out, multi, spot), kept in groups.items():
         inputs = Inputs(
             accelerator,
             catalog.frameworks[framework],
@@ -122,6 +127,7 @@ def _sites(
             unit,
             precision,
             job.optimizer,
+            spot,
         )
         yield OracleSite(inputs, multi, tuple(kept.values()))
 
@@ -199,18 +205,6 @@ def replicas(job: Job, site: OracleSite, ranks: int, b: int) -> list[tuple[int, 
     return found
 
 
-def spans(site: OracleSite, limit: int) -> list[int]:
-    """Accelerators whose data-parallel ranks may share one copy of the sharded state."""
-    domain = Device(site.inputs).domain
-    return [domain * n for n in (1, 2, 4, 8, 16, 32) if 1 < domain * n < limit]
-
-
-def grouped(c: Cut) -> bool:
-    """Whether the groups that share state divide the data-parallel ranks, and are neither one rank nor all of them."""
-    data = c.dp * c.cp
-    return c.zero_group == 0 or (1 < c.zero_group < data and data % c.zero_group == 0)
-
-
 def rows(job: Job, a: Arch, site: OracleSite) -> Iterator[tuple[Cut, Cut, Cut, list[tuple[int, int]]]]:
     """Shard, stage row, row but for its replicas, and the replicas."""
     w = site.inputs.framework
@@ -235,12 +229,7 @@ def rows(job: Job, a: Arch, site: OracleSite) -> Iterator[tuple[Cut, Cut, Cut, l
                     )
                     for zero in w.zero_stages:
                         if zero < 2 or pp == 1 or w.zero3_with_pipeline:
-                            row = replace(stage, zero=zero, offload_optimizer=optimizer)
-                            yield shard, stage, row, degrees
-                            for span in spans(site, limit) if zero in w.hybrid_zero_stages else ():
-                                # A span that holds no whole number of tensor groups is a row, but never a plan.
-                                group = 1 if span % shard.tp else span // shard.tp
-                                yield shard, stage, replace(row, zero_group=group), degrees
+                            yield shard, stage, replace(stage, zero=zero, offload_optimizer=optimizer), degrees
 
 
 def days_sigma(job: Job, catalog: Catalog, x: Inputs, world: int, wall: float) -> float:
@@ -282,8 +271,6 @@ def _site(job: Job, catalog: Catalog, site: OracleSite, objective: str, found: F
             if (row.vpp > 1 and m % row.pp) or (row.tp * row.cp * dp) % row.ep:
                 continue
             cut = replace(row, dp=dp, micro_batches=m)
-            if not grouped(cut):
-                continue
             step = sum(step_seconds(a, w, v, cut, job.seq, stages[stage]).values())
             _, wall = run_seconds(job.tokens, job.seq, cut, step, goodput[cut.world])
             if wall * math.exp(deviations * days_sigma(job, catalog, site.inputs, cut.world, wall)) > job.deadline_s:

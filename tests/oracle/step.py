@@ -216,6 +216,8 @@ class Price:
     usd_per_kwh: float = 0.0
     cap: float = math.inf
     spares: Callable[[int], int] = lambda servers: 0
+    least_servers: int = 1
+    least_hours: float = 0.0
 
 
 def bill(p: Price, world: int, wall: float) -> dict[str, float]:
@@ -223,7 +225,8 @@ def bill(p: Price, world: int, wall: float) -> dict[str, float]:
     if p.tenure == "purchase":
         energy = servers * p.watts * p.pue * wall / 3.6e6 * p.usd_per_kwh
         return {"servers": servers * p.usd, "spares": p.spares(servers) * p.usd, "energy": energy}
-    return {"rent": servers * p.unit * p.usd * max(wall, TERMS.get(p.tenure, 0.0)) / HOUR}
+    term = max(TERMS.get(p.tenure, 0.0), p.least_hours * HOUR)
+    return {"rent": max(servers, p.least_servers) * p.unit * p.usd * max(wall, term) / HOUR}
 
 
 def evaluate(

@@ -109,7 +109,7 @@ def test_nothing_in_time_is_infeasible() -> None:
 
 
 def test_another_size_at_the_same_offer_is_a_resize() -> None:
-    cramped = job(current=RUNNING | {"accelerators": 24, "tokens_per_s": 1e3}, deadline=None)
+    cramped = job(current=RUNNING | {"accelerators": 24, "tokens_per_s": 3.2e5}, deadline=None)
     assert verdict(cramped, OLD).kind == "resize"
 
 
@@ -156,13 +156,13 @@ def flipped(one: PlannedJob, *quotes: Quote, recorded: Standing | None = None) -
 
 
 def test_every_verdict_states_the_price_at_which_it_changes() -> None:
-    cramped = job(current=RUNNING | {"accelerators": 24, "tokens_per_s": 1e3}, deadline=None)
+    cramped = job(current=RUNNING | {"accelerators": 24, "tokens_per_s": 3.2e5}, deadline=None)
     cases = {
         "start": (job(), (OLD, NEW), None, ("start", "start")),
         "cheapest": (job(current=RUNNING | {"region": "r2"}), (OLD, NEW), None, ("keep", "switch")),
         "resize": (cramped, (OLD,), None, ("resize", "keep")),
         "planned": (job(), (OLD, replace(NEW, price=1.96)), PLAN, ("keep", "switch")),
-        "budget": (job(budget_usd=1.0), (OLD,), None, ("infeasible", "start")),
+        "budget": (job(budget_usd=400.0), (OLD,), None, ("infeasible", "start")),
     }
     for name, (one, quotes, recorded, kinds) in cases.items():
         first, before, behind = flipped(one, *quotes, recorded=recorded)
