@@ -13,10 +13,10 @@ from optimizer.cli.options import (
     GlobalBatch,
     Hardware,
     Json,
+    MaybeTokens,
     Optimizer,
     Precision,
     Seq,
-    Tokens,
     parse_whole,
 )
 
@@ -89,7 +89,7 @@ def doctor(
     tokens_per_s_per_accel: Annotated[
         float | None, typer.Option("--tokens-per-s-per-accel", help="Measured tokens/s of one accelerator.")
     ] = None,
-    tokens: Tokens = 1e12,
+    tokens: MaybeTokens = None,
     seq: Seq = None,
     precision: Precision = None,
     framework: Frameworks = None,

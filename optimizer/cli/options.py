@@ -135,6 +135,12 @@ Model = Annotated[
 Tokens = Annotated[
     float, typer.Option("--tokens", "-t", parser=_tokens, metavar="COUNT", help="Tokens to train on: 2T, 300B.")
 ]
+MaybeTokens = Annotated[
+    float | None,
+    typer.Option(
+        "--tokens", "-t", parser=_tokens, metavar="COUNT", help="Tokens to train on; default: as stated, or 1T."
+    ),
+]
 Deadline = Annotated[
     float | None,
     typer.Option(

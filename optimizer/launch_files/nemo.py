@@ -90,6 +90,8 @@ def read_nemo(text: str) -> Launch:
             found.used.append(written)
         else:
             (found.beside if BESIDE.match(name) else found.unknown).append(written.lstrip("+~"))
+    # What is not an override (of the launcher, or of a recipe's own command line) is nothing that is known here.
+    found.unknown.extend(re.findall(r"(?:^|\s)(--[A-Za-z][\w-]*(?:=[^\s\\]+|[ \t]+[^\s=\\-][^\s=\\]*(?=\s|$))?)", text))
     if not found.used:
         raise UsageError("no override in the launch file; they look like model.tensor_model_parallel_size=8")
     _settle(found)

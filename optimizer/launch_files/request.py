@@ -48,6 +48,10 @@ def _kind(path: Path, text: str) -> str:
     return "megatron" if "--tensor-model-parallel-size" in text or "--num-layers" in text else "nemo"
 
 
+UNSTATED_TOKENS = 1e12
+"""Length of a run of which nobody says how long it is: days and cost then are those of a trillion tokens."""
+
+
 def job_and_layout(
     launch: Launch,
     catalog: Catalog,
@@ -85,12 +89,15 @@ def job_and_layout(
     global_batch = int(s.get("global_batch", dp * local))
     named = model or launch.model_name
     record = None if named else architecture(launch, catalog)
+    seq = s.get("seq") or (None if record is None else record.seq)
+    if "steps" in s and seq:
+        s.setdefault("tokens", float(s["steps"]) * global_batch * seq)
     job = read_job(
         catalog,
         named or "7B",
-        tokens or s.get("tokens") or 1e15,
+        tokens or s.get("tokens") or UNSTATED_TOKENS,
         hardware=[hardware],
-        seq=s.get("seq") or (None if record is None else record.seq),
+        seq=seq,
         global_batch=global_batch,
         precision=s.get("precision"),
         frameworks=[framework or launch.framework],

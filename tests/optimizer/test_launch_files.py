@@ -88,6 +88,18 @@ def test_nemo_overrides() -> None:
     assert "training.model.moe_grouped_gemm=False" in launch.beside
 
 
+def test_megatron_bridge_overrides() -> None:
+    launch, found = layout_of("bridge_llama3_70b.sh", model="llama-3-70b", accelerators=64)
+    assert launch.framework == "megatron-bridge"
+    assert_has(found, tp=4, pp=4, vpp=5, cp=2, dp=2, micro_batch=1, global_batch=512, micro_batches=256)
+    assert_has(found, sequence_parallel=True, precision="bf16", seq=8192, tokens=1000 * 512 * 8192.0)
+    assert launch.unknown == [
+        "ddp.overlap_param_gather=true",
+        "--nproc_per_node=8",
+        "--recipe llama3_70b_pretrain_config",
+    ]
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in DATA.iterdir()))
 def test_every_argument_is_accounted_for(name: str) -> None:
     launch = read_launch_file(DATA / name)
@@ -97,6 +109,8 @@ def test_every_argument_is_accounted_for(name: str) -> None:
         assert len(told) == len(list(flatten(json.loads(text))))
     elif name.endswith(".toml"):
         assert len(told) == len(list(flatten(tomllib.loads(text))))
+    elif "bridge" in name:
+        assert len(told) == len(re.findall(r"(?m)--[a-z_]+|^ *[a-z_.]+=", text))
     elif "nemo" in name:
         assert len(told) == len(re.findall(r"(?m)^\+?training\S*=|^stages=|^data_dir=", text)) + 1
     else:
