@@ -10,12 +10,13 @@ from typing import Any
 from catalogs.catalog import Catalog
 from catalogs.errors import InfeasibleError, RefutedError
 from costmodels.run import DAY_S
+from optimizer.certificate import Certificate
 from optimizer.configuration import Configuration, Layout, configure
 from optimizer.explain import losing_neighbours, told_goodput
 from optimizer.job import Job
 from optimizer.leaders import Leader
 from optimizer.market import Refusal, Site, sites
-from optimizer.search import Certificate, search, unseen
+from optimizer.search import search, unseen
 
 SCHEMA_VERSION = "1"
 

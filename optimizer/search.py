@@ -1,17 +1,14 @@
 """Exact search: every layout of every site is evaluated, or excluded by a bound that proves it cannot win.
 
-Bounds are lower limits on accelerator-seconds: the time of the layers alone, without bubble, data-parallel traffic,
-update or jitter. A layout's cost is never below its accelerator-seconds times the cheapest price, so whole sites,
-shards and stages whose limit is above the best plan found are never expanded. The certificate counts every one.
+Whole sites, shards and stages whose bound is above the best plan found are never expanded, and memory is settled before
+time is computed. The certificate counts every row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import cached_property, partial, reduce
 from statistics import NormalDist
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +18,12 @@ from costmodels.columns import Column
 from costmodels.device import Device
 from costmodels.efficiency import Efficiency
 from costmodels.layer import Setting
-from costmodels.layout import Pipe, Replicas, Shard
+from costmodels.layout import Replicas, Shard
 from costmodels.partition import peak_stages
 from costmodels.recipe import Recipe
-from costmodels.schedule import bubble_seconds
-from costmodels.stage import Layers, layers_of, stage_bytes, stage_costs, stage_seconds
-from costmodels.step import jitter_share
+from costmodels.stage import Layers, layers_of, stage_bytes, stage_costs
+from optimizer.bounds import Bounds, Objective
+from optimizer.certificate import INTERRUPTED, Certificate
 from optimizer.job import Job
 from optimizer.leaders import Front, Leader, Leaders, Scored
 from optimizer.market import Site, tariffs
@@ -34,69 +31,11 @@ from optimizer.physics import Physics
 from optimizer.space import Spaces
 from optimizer.stage_table import Block, Ranks, Stages, blocks
 
-Objective = Literal["cost", "time", "accelerators"]
-
 STAGE_ROWS = 100_000
 """Most stage rows expanded at once, so that memory stays bounded for any space."""
 
-ROUNDING = 1e-12
-"""Share by which bounds are lowered: more than the rounding of the few operations between two ways to one figure."""
-
-INTERRUPTED = "interrupt"
-"""Name under which a certificate counts rows that an interrupt left unseen."""
-
 FIRST_BATCH = 256
 """Stage rows evaluated first in a chunk, most promising ones, to lower the bar for the rest."""
-
-
-@dataclass
-class Certificate:
-    """What was covered: candidate rows in the space, evaluated, and pruned by each rule.
-
-    Attributes:
-        space: rows in the space.
-        evaluated: rows whose memory and time were computed.
-        pruned: rows excluded by each bound.
-        bound: the lowest limit among what was pruned (in the objective's unit), infinite if nothing was.
-        dimensions: values of each dimension, by accelerator.
-        floors: by accelerator, the objective that none of its rows can go below.
-        proved_rows: rows that a second search without bounds evaluated, with the same answer (None: not asked for).
-    """
-
-    space: int = 0
-    evaluated: int = 0
-    pruned: dict[str, int] = field(default_factory=dict)
-    bound: float = float("inf")
-    dimensions: dict[str, dict[str, list[int]]] = field(default_factory=dict)
-    floors: dict[str, float] = field(default_factory=dict)
-    proved_rows: int | None = None
-
-    def gap(self, best: float) -> float:
-        """How far, as a share of ``best``, an unexamined row could still be below it: 0 when every bound is above."""
-        return max(best - self.bound, 0.0) / best if best else 0.0
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether an interrupt ended the search early."""
-        return INTERRUPTED in self.pruned
-
-    def merge(self, other: Certificate) -> Certificate:
-        """Both certificates as one (of searches over different hardware)."""
-        rules = [*self.pruned, *(rule for rule in other.pruned if rule not in self.pruned)]
-        return Certificate(
-            space=self.space + other.space,
-            evaluated=self.evaluated + other.evaluated,
-            pruned={rule: self.pruned.get(rule, 0) + other.pruned.get(rule, 0) for rule in rules},
-            bound=min(self.bound, other.bound),
-            dimensions=self.dimensions | other.dimensions,
-            floors=self.floors | other.floors,
-        )
-
-    def prune(self, rule: str, rows: int, bound: float = float("inf")) -> None:
-        """Count rows that a rule excludes, with the lowest objective any of them could have."""
-        if rows:
-            self.pruned[rule] = self.pruned.get(rule, 0) + int(rows)
-            self.bound = min(self.bound, float(bound))
 
 
 class SiteSearch:
@@ -110,14 +49,12 @@ class SiteSearch:
         self.tariffs = tariffs(site, catalog)
         limit = max((t.max_accelerators for t in self.tariffs), default=float(job.max_accelerators))
         self.space = spaces.of(site, int(min(limit, job.max_accelerators, site.max_accelerators)))
-        # Goodput by cluster size (the first entry, of none, is a filler), and the best of each size or any larger.
+        # Goodput by cluster size; the first entry, of none, is a filler.
         self._goodput = self.physics.goodput(np.maximum(np.arange(self.space.replicas.limit + 1.0), 1.0))
-        self._best_goodput = np.maximum.accumulate(self._goodput[::-1])[::-1]
-        # The most that any cluster gets done, as accelerators that never fail.
-        self._most = float(np.max(np.arange(len(self._goodput)) * self._goodput))
         self._deviations = NormalDist().inv_cdf(job.confidence)
         # No cluster is surer than one within the measured sizes, failures aside: the deadline that bounds may use.
-        self._latest_s = job.deadline_s / float(np.exp(self._deviations * self.physics.step_sigma(np.zeros(()))))
+        latest_s = job.deadline_s / float(np.exp(self._deviations * self.physics.step_sigma(np.zeros(()))))
+        self.bounds = Bounds(self.physics, self.tariffs, self.space, self._goodput, latest_s, objective)
 
     @cached_property
     def layers(self) -> Layers:
@@ -127,15 +64,7 @@ class SiteSearch:
     @cached_property
     def shard_floors(self) -> Column:
         """The objective that no layout with a shard can go below."""
-        s, p = self.space.shards, self.physics
-        whole = Pipe.from_values(pp=1, vpp=1, zero_bubble=0)
-        a = p.architecture
-        seconds = stage_seconds(p.setting(s), self.layers, whole, a.dense_layers, a.moe_layers, np.ones(()))
-        once = seconds.forward + seconds.backward
-        work_s = s.tp * s.cp * once / (s.micro_batch * p.seq) * p.tokens
-        replicas = float(np.max(self.space.choices.pipe.pp)) * self.space.replicas.most(s.micro_batch)
-        largest = s.tp * s.cp * np.minimum(replicas, np.floor(self.space.replicas.limit / (s.tp * s.cp)))
-        return self._objective_floor(work_s, s.tp * s.cp, work_s / largest)
+        return self.bounds.shard_floors(self.layers)
 
     @property
     def floor(self) -> float:
@@ -172,36 +101,11 @@ class SiteSearch:
         """Factor by which a run may come out slower than predicted and still meet the deadline as surely as wanted."""
         return np.exp(self._deviations * self.physics.days_sigma(accelerators, wall_s, goodput))
 
-    def _objective_floor(self, work_s: Column, world: Column, progress_s: Column) -> Column:
-        """The objective that no layout doing so much work can go below: by a hair less than computed.
-
-        Failures add the least to work on the best cluster that is not smaller than a replica of ``world`` accelerators.
-        What is charged for a whole term or server costs exactly its bound, and must not lose to rounding.
-
-        Args:
-            work_s: accelerator-seconds of progress, at least.
-            world: accelerators of one replica.
-            progress_s: seconds of progress, at least.
-        """
-        soonest_s = np.maximum(work_s / self._most, progress_s / self._best_goodput[world.astype(np.int64)])
-        if self.objective == "time":
-            return soonest_s * (1 - ROUNDING)
-        # The deadline takes so many accelerators at least (the factor: rounding).
-        least = np.maximum(world, np.floor(work_s / self._latest_s * (1 - 1e-9)))
-        accelerator_s = work_s / self._best_goodput[np.minimum(least, len(self._goodput) - 1).astype(np.int64)]
-        if self.objective == "accelerators":
-            fewest = np.maximum(world, accelerator_s / self._latest_s * (1 - ROUNDING))
-            return np.where(fewest > self.space.replicas.limit, np.inf, fewest)
-        floors = [t.floor(accelerator_s, self._latest_s) for t in self.tariffs]
-        cheapest = np.minimum.reduce(floors) if floors else np.full(accelerator_s.shape, np.inf)
-        # What misses the deadline on every accelerator there may be has no cost at all (the factor: rounding).
-        return np.where(soonest_s > self._latest_s * (1 + 1e-9), np.inf, cheapest * (1 - ROUNDING))
-
     def _search_shards(self, chosen: NDArray[np.intp], leaders: Leaders | Front, certificate: Certificate) -> None:
         """Expand shards into stage rows, drop those whose limit is too high, and evaluate the rest best first."""
         stages = self._expand(chosen)
         rows = stages.rows
-        floors = self._stage_floors(stages)
+        floors = self.bounds.stage_floors(stages)
         order = np.argsort(floors, kind="stable")
         size = FIRST_BATCH if self.prune_by_bound else max(len(order), 1)
         while len(order):
@@ -253,27 +157,6 @@ class SiteSearch:
             rows=self.space.rows_per_stage(world, s, pipe),
         )
         return stages.take(np.flatnonzero(stages.rows))
-
-    def _stage_floors(self, stages: Stages) -> Column:
-        """The objective below which no number of replicas of a stage row can stay.
-
-        The slowest stage is busy with every micro-batch. The deadline takes some number of replicas at least, which
-        leaves each at most so many micro-batches to spread the bubble over, and has at least so many servers. The batch
-        and the accelerators allow some number at most, which leaves each at least so many micro-batches one after the
-        other; every step adds the bubble and what is outside the model.
-        """
-        p, s, world, counts = self.physics, stages.shard, stages.world, self.space.replicas
-        slowest_s = stages.costs.slowest_s
-        busy_s = world * slowest_s / (s.micro_batch * p.seq) * p.tokens
-        bubble_s = bubble_seconds(stages.pipe, slowest_s, stages.costs.all_stages_s, stages.costs.weight_gradient_s)
-        # The factor keeps rounding from demanding one replica more.
-        fewest = np.maximum(np.ceil(busy_s / self._latest_s / world * (1 - 1e-9)), 1.0)
-        jitter = 1.0 + jitter_share(world * fewest, p.device, p.efficiency)
-        work_s = busy_s * (1.0 + bubble_s / (counts.micro_batches(fewest, s.micro_batch) * slowest_s)) * jitter
-        replicas = np.minimum(counts.most(s.micro_batch), np.floor(counts.limit / world))
-        steps = p.tokens / (counts.most(np.ones(())) * p.seq)
-        progress_s = (busy_s / (world * replicas) + steps * bubble_s) * jitter + steps * p.efficiency.step_overhead_s
-        return self._objective_floor(work_s, world, progress_s)
 
     def _evaluate(self, stages: Stages, leaders: Leaders | Front, certificate: Certificate) -> None:
         """Evaluate stage rows: memory by bisection over the degrees, then time in blocks of degrees across."""

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from costmodels.run import DAY_S
+from optimizer.certificate import Certificate
 from optimizer.cli.output import emit_json, print_line, print_table, remark
 from optimizer.configuration import Configuration, Layout
 from optimizer.plan import SCHEMA_VERSION, Plan, job_json
-from optimizer.search import Certificate
 from optimizer.space import RULES
 
 if TYPE_CHECKING:

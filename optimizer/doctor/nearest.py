@@ -13,12 +13,13 @@ import numpy as np
 from catalogs.catalog import Catalog
 from catalogs.errors import ClusterplanError
 from costmodels.run import DAY_S
+from optimizer.bounds import Objective
 from optimizer.configuration import Configuration, Layout, configure
 from optimizer.job import DEFAULT_TENURES, MAX_ACCELERATORS, Job
 from optimizer.leaders import Leader
 from optimizer.market import Site, sites
 from optimizer.plan import duration
-from optimizer.search import Objective, search
+from optimizer.search import search
 
 LONGEST_S = 3 * 365 * DAY_S
 """No later date than this is looked at: bought servers and their prices do not last longer."""

@@ -14,12 +14,13 @@ from costmodels.columns import Column, Columns
 from costmodels.layout import Pipe, Replicas, Shard
 from costmodels.partition import peak_stages
 from costmodels.stage import layers_of, stage_bytes
+from optimizer.certificate import Certificate
 from optimizer.configuration import Configuration, Layout, configure
 from optimizer.job import Job
 from optimizer.leaders import Leaders
 from optimizer.market import Price, Site, site_of
 from optimizer.physics import Physics
-from optimizer.search import Certificate, SiteSearch
+from optimizer.search import SiteSearch
 from optimizer.space import Space, Spaces
 
 STAGE_ROWS = 100_000

@@ -26,14 +26,16 @@ import costmodels
 import optimizer
 from catalogs.catalog import Catalog
 from costmodels.run import training_steps
+from optimizer.certificate import Certificate
 from optimizer.job import Job
 from optimizer.leaders import Scored
 from optimizer.market import Price, Site
-from optimizer.search import Certificate, SiteSearch
+from optimizer.search import SiteSearch
 from optimizer.space import Spaces
 
 _FORMULAS = (
     "search.py",
+    "bounds.py",
     "stage_table.py",
     "space.py",
     "physics.py",

@@ -14,10 +14,11 @@ import pytest
 
 from catalogs.catalog import Catalog
 from catalogs.errors import InfeasibleError, UnsupportedError
+from optimizer.bounds import Objective
 from optimizer.job import Job
 from optimizer.market import Site, sites
 from optimizer.plan import plan
-from optimizer.search import Objective, SiteSearch, search
+from optimizer.search import SiteSearch, search
 from optimizer.space import Spaces
 from tests.optimizer.drawn import drawn_job, with_limits
 from tests.oracle.inputs import Cut, Device, Inputs, Recipe
@@ -118,7 +119,7 @@ def blocks(one: SiteSearch, rng: random.Random, count: int) -> Iterator[Block]:
     shards = np.flatnonzero(one.space.shard_rows > 0)
     for shard in rng.sample(list(shards), min(count, len(shards))):
         stages = one._expand(np.array([shard]))
-        stage_floors = one._stage_floors(stages)
+        stage_floors = one.bounds.stage_floors(stages)
         row = rng.choice(list(np.flatnonzero(stages.rows > 0)))
         part = stages.take(np.array([row]))
         world, b = int(part.world[0]), int(part.shard.micro_batch[0])

@@ -15,13 +15,14 @@ from catalogs.errors import UnsupportedError
 from catalogs.inheritance import resolve_profile
 from catalogs.model import Mla, Model, Moe
 from catalogs.profile import Profile
+from optimizer.bounds import Objective
 from optimizer.catalog_variant import with_assumptions
 from optimizer.configuration import Layout, configure
 from optimizer.job import Job
 from optimizer.market import Price as MarketPrice
 from optimizer.market import Site, Tariff, sites
 from optimizer.physics import Physics
-from optimizer.search import Objective, search
+from optimizer.search import search
 from tests.oracle.inputs import PEAK_DTYPE, Cut, Inputs
 from tests.oracle.parameters import Arch, partition_possible
 from tests.oracle.run import goodput_of, spares_of
