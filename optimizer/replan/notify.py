@@ -18,14 +18,13 @@ from typing import Literal, get_args
 from catalogs.errors import ClusterplanError, UsageError
 from optimizer.replan.decide import Verdict
 from optimizer.replan.history import History, Message, Night
-from optimizer.replan.notify_send import MailServer, UnsentError, post, send_mail, write_file
+from optimizer.replan.notify_send import MailServer, UnsentError, check_address, post, send_mail, write_file
 from optimizer.replan.report import Delivery, brief, document, headline, text
 from optimizer.replan.report_html import page
 
 Kind = Literal["file", "webhook", "slack", "email"]
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_ADDRESS = re.compile(r"[!-?A-~]+@[!-?A-~]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,7 @@ def channels(
         if not _VARIABLE.fullmatch(name):
             raise UsageError("--webhook and --slack take the name of an environment variable that holds the address")
     for address in emails:
-        if not _ADDRESS.fullmatch(address):
-            raise UsageError(f"--email {address!r} is no mail address (NAME@HOST)")
+        check_address(address, "--email")
     named: tuple[tuple[Kind, Sequence[str]], ...] = (
         ("file", [str(path.absolute()) for path in files]),
         ("webhook", webhooks),
@@ -111,16 +109,23 @@ def deliver(history: History, environment: Mapping[str, str], mail: MailServer) 
     A channel's messages go in order, and after its first failure the rest of them wait. Of a file only the latest is
     written. A run that is killed between sending and noting it sends again, with the same key.
     """
-    waiting = sorted(history.waiting(), key=lambda one: (one.channel, one.number))
+    try:
+        waiting = sorted(history.waiting(), key=lambda one: (one.channel, one.number))
+    except ClusterplanError as problem:
+        return [Delivery("all", 0, 0, str(problem))]
     return [
-        _deliver_all(history, Channel.parse(name), list(group), environment, mail)
+        _deliver_all(history, name, list(group), environment, mail)
         for name, group in groupby(waiting, key=lambda one: one.channel)
     ]
 
 
 def _deliver_all(
-    history: History, channel: Channel, waiting: list[Message], environment: Mapping[str, str], mail: MailServer
+    history: History, name: str, waiting: list[Message], environment: Mapping[str, str], mail: MailServer
 ) -> Delivery:
+    try:
+        channel = Channel.parse(name)
+    except UsageError as problem:
+        return Delivery(name, 0, len(waiting), str(problem))
     # A file shows the latest news; what it never showed is no longer any.
     steps = [waiting] if channel.kind == "file" else [[one] for one in waiting]
     sent = 0
@@ -134,11 +139,11 @@ def _deliver_all(
             for one in step:
                 history.sent(one.number, error)
         except ClusterplanError as problem:
-            return Delivery(str(channel), sent, len(waiting) - sent, error or f"sent, but may be sent again: {problem}")
+            return Delivery(name, sent, len(waiting) - sent, error or f"sent, but may be sent again: {problem}")
         if error:
-            return Delivery(str(channel), sent, len(waiting) - sent, error)
+            return Delivery(name, sent, len(waiting) - sent, error)
         sent += len(step)
-    return Delivery(str(channel), sent, 0)
+    return Delivery(name, sent, 0)
 
 
 def _send(channel: Channel, message: Message, environment: Mapping[str, str], mail: MailServer) -> None:

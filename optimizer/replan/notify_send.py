@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import smtplib
 import urllib.error
 import urllib.request
@@ -17,6 +18,8 @@ from urllib.parse import urlsplit
 from catalogs.errors import UsageError
 
 TIMEOUT_S = 10.0
+
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+", re.ASCII)
 
 
 class UnsentError(Exception):
@@ -41,7 +44,7 @@ class MailServer:
         """Read ``HOST:PORT``.
 
         Raises:
-            UsageError: it is not of that form.
+            UsageError: it is not of that form, or the sender is no address.
 
         >>> MailServer.parse("mail.local:2525", "planner@local").port
         2525
@@ -49,7 +52,18 @@ class MailServer:
         host, _, port = text.rpartition(":")
         if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
             raise UsageError(f"--smtp {text!r}: write HOST:PORT")
+        check_address(sender, "--sender")
         return cls(host, int(port), sender)
+
+
+def check_address(text: str, flag: str) -> None:
+    """Refuse what is no plain mail address.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not _ADDRESS.fullmatch(text):
+        raise UsageError(f"{flag} {text!r} is no mail address (NAME@HOST)")
 
 
 def write_file(path: Path, body: str) -> None:

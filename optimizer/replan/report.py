@@ -119,5 +119,6 @@ def print_deliveries(deliveries: Sequence[Delivery]) -> None:
     from optimizer.cli.output import warn
 
     for one in deliveries:
-        if one.waiting:
-            warn(f"{one.channel}: {one.error}; {one.waiting} message(s) wait for the next run")
+        if one.error:
+            left = f"; {one.waiting} message(s) wait for the next run" if one.waiting else ""
+            warn(f"{one.channel}: {one.error}{left}")

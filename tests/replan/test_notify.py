@@ -178,6 +178,8 @@ def test_an_address_instead_of_its_variable_is_refused_unrepeated(file_nights: N
         assert "name of an environment variable" in outcome.err
         assert SECRET not in outcome.err
     assert nights.run("2026-10-02", "--email", "ops@example.com\nBcc: all@example.com").code == 2
+    assert nights.run("2026-10-02", "--email", "ops@example.com,all@example.com").code == 2
+    assert nights.run("2026-10-02", "--sender", "planner@example.com\nBcc: all@example.com").code == 2
     assert nights.run("2026-10-02", "--smtp", "localhost").code == 2
 
 
@@ -236,6 +238,17 @@ def test_a_message_that_cannot_be_noted_as_sent_fails_nothing(
     monkeypatch.setattr(History, "sent", full)
     (delivery,) = deliver(history, os.environ, MailServer())
     assert delivery.error == "sent, but may be sent again: disk full"
+
+
+def test_messages_that_cannot_be_read_fail_nothing(tmp_path: Path) -> None:
+    url = str(tmp_path / "history.db")
+    history = History(url)
+    history.record(night(0), {"pigeon:loft": "{}"})
+    (delivery,) = deliver(history, os.environ, MailServer())
+    assert (delivery.waiting, delivery.error[:24]) == (1, "no channel is of the kin")
+    Path(url).write_bytes(b"no database any more" * 100)
+    (delivery,) = deliver(history, os.environ, MailServer())
+    assert "cannot be read" in delivery.error
 
 
 def test_names_in_a_book_are_text_in_every_message() -> None:
