@@ -25,7 +25,7 @@ class Shard(Columns):
         micro_batch: sequences per micro-batch and model replica.
         selective: 1 if the attention core is recomputed.
         recompute_layers: leading layers of each stage that are fully recomputed.
-        offload_activations: 1 if saved activations wait in host memory.
+        offload_activations: share of the saved activations that waits in host memory (0 or 1 in the search).
     """
 
     tp: Column
@@ -62,7 +62,7 @@ class Replicas(Columns):
         dp: model replicas.
         zero: ZeRO stage (0-3; FSDP full shard = 3).
         zero_group: ranks that share one copy of the sharded state (0 = all data- and context-parallel ranks).
-        offload_optimizer: 1 if optimizer state lives in host memory.
+        offload_optimizer: share of the optimizer state that lives in host memory (0 or 1 in the search).
         micro_batches: micro-batches per replica and step.
     """
 

@@ -177,9 +177,20 @@ class StageSeconds(Columns):
         return self.forward + self.backward + self.recompute + self.offload
 
 
-def stage_seconds(x: Setting, layers: Layers, pipe: Pipe, dense: Column, moe: Column, has_head: Column) -> StageSeconds:
-    """Seconds of one micro-batch through ``dense`` and ``moe`` layers, and the head where ``has_head`` is 1."""
-    share = recomputed_share(x, pipe)
+def stage_seconds(
+    x: Setting,
+    layers: Layers,
+    pipe: Pipe,
+    dense: Column,
+    moe: Column,
+    has_head: Column,
+    share: Column | None = None,
+) -> StageSeconds:
+    """Seconds of one micro-batch through ``dense`` and ``moe`` layers, and the head where ``has_head`` is 1.
+
+    ``share`` is the part of these layers that is fully recomputed; by default what the layout says of all stages.
+    """
+    share = recomputed_share(x, pipe) if share is None else share
     dense, moe, has_head = with_prediction_layers(x.architecture, dense, moe, has_head)
     forward = dense * layers.dense.forward + moe * layers.moe.forward
     backward = dense * layers.dense.backward + moe * layers.moe.backward
@@ -190,7 +201,7 @@ def stage_seconds(x: Setting, layers: Layers, pipe: Pipe, dense: Column, moe: Co
         forward = forward * (1.0 + x.tuning.reference)
     backward = backward + has_head * layers.head.backward
     host = np.maximum(x.device.host_link_bytes_per_s, 1.0)
-    traffic = 2.0 * stage_activations(x, layers, pipe, dense, moe) / host
+    traffic = x.shard.offload_activations * 2.0 * stage_activations(x, layers, pipe, dense, moe, share) / host
     weight_gradient = (
         dense * layers.dense.weight_gradient + moe * layers.moe.weight_gradient + has_head * layers.head.weight_gradient
     )
@@ -198,7 +209,7 @@ def stage_seconds(x: Setting, layers: Layers, pipe: Pipe, dense: Column, moe: Co
         forward=forward,
         backward=backward,
         recompute=recompute,
-        offload=x.shard.offload_activations * np.maximum(traffic - forward - backward - recompute, 0.0),
+        offload=np.maximum(traffic - forward - backward - recompute, 0.0),
         weight_gradient=weight_gradient,
     )
 
@@ -215,9 +226,11 @@ def with_prediction_layers(
     return dense + np.where(with_experts, 0.0, extra), moe + np.where(with_experts, extra, 0.0), has_head + extra
 
 
-def stage_activations(x: Setting, layers: Layers, pipe: Pipe, dense: Column, moe: Column) -> Column:
-    """Bytes saved by one micro-batch in a stage's layers after recomputation."""
-    share = recomputed_share(x, pipe)
+def stage_activations(
+    x: Setting, layers: Layers, pipe: Pipe, dense: Column, moe: Column, share: Column | None = None
+) -> Column:
+    """Bytes saved by one micro-batch in a stage's layers after recomputation of a share of them."""
+    share = recomputed_share(x, pipe) if share is None else share
     kept = dense * layers.dense_bytes + moe * layers.moe_bytes
     return (1.0 - share) * kept + share * (dense + moe) * layers.input_bytes
 
@@ -256,11 +269,17 @@ class StageBytes(Columns):
 
 
 def stage_bytes(x: Setting, layers: Layers, pipe: Pipe, stage: Column) -> StageBytes:
-    """The memory ingredients of one stage."""
+    """The memory ingredients of one stage, its layers and its recomputation as the layout says of all stages."""
+    dense, moe = stage_layers(x.architecture, pipe, stage)
+    return loaded_stage_bytes(x, layers, pipe, stage, dense, moe, recomputed_share(x, pipe))
+
+
+def loaded_stage_bytes(
+    x: Setting, layers: Layers, pipe: Pipe, stage: Column, dense: Column, moe: Column, share: Column
+) -> StageBytes:
+    """The memory ingredients of one stage with ``dense`` and ``moe`` layers, ``share`` of them fully recomputed."""
     a, s = x.architecture, x.shard
-    dense, moe = stage_layers(a, pipe, stage)
     dense_params, expert_params = stage_rank_params(a, s, pipe, stage, dense, moe)
-    share = recomputed_share(x, pipe)
 
     def regenerated(count: Column, whole: Column, kept: Column) -> Column:
         """What the backward pass of one layer computes again, beyond what the layer keeps."""
@@ -273,9 +292,10 @@ def stage_bytes(x: Setting, layers: Layers, pipe: Pipe, stage: Column) -> StageB
         regenerated(moe, layers.moe_whole_bytes, layers.moe_bytes),
     )
     last = np.where(stage == pipe.pp - 1, 1.0, 0.0)
-    saved = stage_activations(x, layers, pipe, dense, moe)
+    saved = stage_activations(x, layers, pipe, dense, moe, share)
     # Offloaded activations keep two layers on the device: one in use, one on its way.
-    buffered = np.minimum(2.0 * saved / np.maximum(dense + moe, 1.0), saved)
+    away = s.offload_activations * saved
+    buffered = np.minimum(2.0 * saved / np.maximum(dense + moe, 1.0), away)
     # Every multi-token prediction has a loss of its own, whose probabilities wait for the backward pass.
     predictions = extra_dense + extra_moe
     probabilities = FP32 * a.vocab / s.tp * tokens_per_rank(s, x.seq)
@@ -287,7 +307,7 @@ def stage_bytes(x: Setting, layers: Layers, pipe: Pipe, stage: Column) -> StageB
         unit_dense_params=layers.unit_dense_params,
         unit_expert_params=layers.unit_expert_params,
         end_unit_params=end_unit_params(a, s, pipe, stage),
-        activation_bytes=np.where(s.offload_activations > 0, buffered, saved),
+        activation_bytes=saved - away + buffered,
         output_bytes=sent,
         end_bytes=(last + predictions) * layers.head_saved_bytes + predictions * probabilities,
         working_bytes=layers.scratch_bytes + np.maximum(layers.transient_bytes + again, last * layers.logit_bytes),
@@ -401,7 +421,34 @@ def stage_costs(x: Setting, layers: Layers, pipe: Pipe) -> StageCosts:
         weight_gradient_s=whole.weight_gradient / pipe.pp,
         dense_params=reduce(np.maximum, [p[0] for p in params]),
         expert_params=reduce(np.maximum, [p[1] for p in params]),
-        message_bytes=HALF * a.hidden * tokens_per_rank(s, x.seq) / s.tp,
+        message_bytes=message_bytes(x),
         frozen_bytes=reduce(np.maximum, [f[0] for f in frozen], _none()),
         frozen_expert_bytes=reduce(np.maximum, [f[1] for f in frozen], _none()),
     )
+
+
+def loaded_stage_costs(x: Setting, pipe: Pipe, seconds: StageSeconds, params: tuple[Column, Column]) -> StageCosts:
+    """As :func:`stage_costs`, of stages that are all given.
+
+    Args:
+        x: shards, (candidates, 1).
+        pipe: cuts, (candidates, 1).
+        seconds: of every stage, (candidates, stages), zero where there is none.
+        params: non-expert and expert parameters of a rank of every stage, likewise.
+    """
+    total = seconds.total
+    return StageCosts(
+        slowest_s=np.max(total, axis=1, keepdims=True),
+        all_stages_s=np.sum(total, axis=1, keepdims=True),
+        forward_s=np.max(seconds.forward, axis=1, keepdims=True),
+        backward_s=np.max(seconds.backward + seconds.recompute, axis=1, keepdims=True),
+        weight_gradient_s=np.sum(seconds.weight_gradient, axis=1, keepdims=True) / pipe.pp,
+        dense_params=np.max(params[0], axis=1, keepdims=True),
+        expert_params=np.max(params[1], axis=1, keepdims=True),
+        message_bytes=message_bytes(x),
+    )
+
+
+def message_bytes(x: Setting) -> Column:
+    """What a rank sends to the next stage for one micro-batch."""
+    return HALF * x.architecture.hidden * tokens_per_rank(x.shard, x.seq) / x.shard.tp

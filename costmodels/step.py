@@ -124,7 +124,7 @@ def data_parallel_seconds(
 def optimizer_seconds(stage: StageCosts, s: Shard, replicas: Replicas, r: Recipe, d: Device, e: Efficiency) -> Column:
     """Seconds of the update: state read and written, gradient read, parameter written, at memory speed.
 
-    Offloaded state moves at the speed of the host link instead.
+    The offloaded share of the state moves at the speed of the host link instead, after the rest.
     """
     ranks, expert_ranks = sharding_ranks(s, replicas)
     sharded = replicas.zero >= 1
@@ -133,7 +133,8 @@ def optimizer_seconds(stage: StageCosts, s: Shard, replicas: Replicas, r: Recipe
     moved_bytes = 2.0 * (r.master_bytes + r.moment_bytes) + r.gradient_bytes + own
     host = np.maximum(d.host_link_bytes_per_s, 1.0)
     memory = d.memory_bandwidth_bytes_per_s * e.memory_efficiency
-    per_parameter_s = moved_bytes / np.where(replicas.offload_optimizer > 0, host, memory)
+    away = replicas.offload_optimizer
+    per_parameter_s = moved_bytes * (1.0 - away) / memory + moved_bytes * away / host
     seconds = stage.dense_params * (per_parameter_s / np.where(sharded, ranks, 1.0))
     if np.any(stage.expert_params):
         seconds = seconds + stage.expert_params * (per_parameter_s / np.where(sharded, expert_ranks, 1.0))

@@ -53,14 +53,19 @@ class Bounds:
         # The most that any cluster gets done, as accelerators that never fail.
         self._most = float(np.max(np.arange(len(goodput)) * goodput))
 
-    def shard_floors(self, layers: Layers) -> Column:
-        """The objective that no layout with a shard can go below."""
+    def shard_work_s(self, layers: Layers) -> Column:
+        """Accelerator-seconds of progress that no layout with a shard can go below."""
         s, p = self._space.shards, self._physics
         whole = Pipe.from_values(pp=1, vpp=1, zero_bubble=0)
         a = p.architecture
         seconds = stage_seconds(p.setting(s), layers, whole, a.dense_layers, a.moe_layers, np.ones(()))
         once = seconds.forward + seconds.backward
-        work_s = s.tp * s.cp * once / (s.micro_batch * p.seq) * p.tokens
+        work_s: Column = s.tp * s.cp * once / (s.micro_batch * p.seq) * p.tokens
+        return work_s
+
+    def shard_floors(self, layers: Layers) -> Column:
+        """The objective that no layout with a shard can go below."""
+        s, work_s = self._space.shards, self.shard_work_s(layers)
         replicas = float(np.max(self._space.choices.pipe.pp)) * self._space.replicas.most(s.micro_batch)
         largest = s.tp * s.cp * np.minimum(replicas, np.floor(self._space.replicas.limit / (s.tp * s.cp)))
         return self._floor(work_s, s.tp * s.cp, work_s / largest)

@@ -22,6 +22,7 @@ from optimizer.cli import (
     levers,
     mfu,
     plan,
+    refine,
     replan,
     size,
     sweep,
@@ -33,6 +34,7 @@ NAME = "clusterplan"
 
 COMMANDS = (
     plan.register,
+    refine.register,
     sweep.register,
     compare.register,
     estimate.register,

@@ -34,8 +34,8 @@ class Cut:
     micro_batches: int = 1
     selective: int = 0
     recompute_layers: int = 0
-    offload_activations: int = 0
-    offload_optimizer: int = 0
+    offload_activations: float = 0
+    offload_optimizer: float = 0
 
     @property
     def world(self) -> int:

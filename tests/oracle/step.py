@@ -63,10 +63,8 @@ def stage_seconds(a: Arch, v: Device, c: Cut, x: Shard, dense: int, moe: int, la
     forward = body + heads * x.head.total(0)
     backward = dense * x.dense.total(1) + moe * x.moe.total(1) + heads * x.head.total(1)
     wgrad = dense * x.dense.wgrad + moe * x.moe.wgrad + heads * x.head.wgrad
-    offload = 0.0
-    if c.offload_activations:
-        act = saved_activations(share, x.saved, dense, moe)
-        offload = max(2 * act / v.host - forward - backward - recompute, 0.0)
+    act = saved_activations(share, x.saved, dense, moe)
+    offload = max(2 * c.offload_activations * act / v.host - forward - backward - recompute, 0.0)
     return StageSeconds(forward, backward, recompute, offload, wgrad)
 
 
@@ -161,7 +159,7 @@ def step_seconds(a: Arch, w: Recipe, v: Device, c: Cut, seq: int, s: Stages) -> 
         "bubble": bubble,
         "pipeline_comm": pipeline,
         "data_comm": data_seconds(w, v, c, s),
-        "optimizer": moved / (v.host if c.offload_optimizer else v.bandwidth * v.e_mem),
+        "optimizer": (1 - c.offload_optimizer) * moved / (v.bandwidth * v.e_mem) + c.offload_optimizer * moved / v.host,
     }
     steady = sum(parts.values())
     parts["overhead"] = v.t_step
