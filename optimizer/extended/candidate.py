@@ -41,10 +41,16 @@ class Candidate(NamedTuple):
     dp: int
     micro_batches: int
     zero: int
+    zero_group: int
     offload_activations: float
     offload_optimizer: float
     recompute: str
     split: str
+
+    @property
+    def zero_span(self) -> int:
+        """Accelerators that share one copy of the sharded state (0: all replicas)."""
+        return self.zero_group * self.tp
 
     @property
     def world(self) -> int:

@@ -29,7 +29,7 @@ def described(problem: Problem, one: Settled) -> dict[str, Any]:
         "cost_usd": outcome.cost_usd,
         "step_s": outcome.step_s,
         "layout": {
-            **{name: getattr(candidate, name) for name in ("tp", "cp", "pp", "vpp", "dp", "ep", "zero")},
+            **{name: getattr(candidate, name) for name in ("tp", "cp", "pp", "vpp", "dp", "ep", "zero", "zero_group")},
             "schedule": "zero_bubble" if candidate.zero_bubble else "interleaved" if candidate.vpp > 1 else "1f1b",
             "micro_batch": candidate.micro_batch,
             "micro_batches": candidate.micro_batches,

@@ -46,7 +46,7 @@ class Domain:
         self.sites = [Degrees(ground, job, extend) for ground in grounds]
         self._lists: dict[str, list[int]] = {
             name: sorted(set().union(*(getattr(site, name) for site in self.sites)))
-            for name in ("tp", "cp", "ep", "micro_batch", "pp", "vpp", "zero")
+            for name in ("tp", "cp", "ep", "micro_batch", "pp", "vpp", "zero", "zero_span")
         }
         self._words = {
             "recompute": _union(site.recompute for site in self.sites),
@@ -92,6 +92,8 @@ class Domain:
         wanted = low * (high / low) ** (float(wish["size"]) ** SIZE_POWER)
         chosen = int(np.argmin(np.abs(np.log(degrees / wanted))))
         activations, optimizer = site.offloads(str(wish.get("offload", "00")), float(wish.get("offload_share", 1.0)))
+        dp = int(degrees[chosen])
+        zero = _nearest(site.zero_of(pp), self._wanted("zero", wish))
         recompute = str(wish.get("recompute", self._words["recompute"][0]))
         split = str(wish.get("split", EVEN))
         return Candidate(
@@ -103,9 +105,10 @@ class Domain:
             pp=pp,
             vpp=vpp,
             zero_bubble=zero_bubble,
-            dp=int(degrees[chosen]),
+            dp=dp,
             micro_batches=int(turns[chosen]),
-            zero=_nearest(site.zero_of(pp), self._wanted("zero", wish)),
+            zero=zero,
+            zero_group=site.zero_group(zero, self._wanted("zero_span", wish), tp, cp * dp),
             offload_activations=activations,
             offload_optimizer=optimizer,
             recompute=recompute if recompute in site.recompute else site.recompute[0],
@@ -183,6 +186,8 @@ class Degrees:
         self.pp, self.vpp = {cut[0] for cut in self._cuts}, {cut[1] for cut in self._cuts}
         self.zero_bubble = any(cut[2] for cut in self._cuts)
         self.zero = {*space.zero}
+        self.zero_span = {0, *space.spans}
+        self._hybrid = framework.hybrid_zero_stages
         self.offload = space.offload
         self.limit, self.server = ground.limit, ground.site.server_accelerators
         self.recompute = _recompute_words(ground, job, extend)
@@ -206,6 +211,12 @@ class Degrees:
         if (1, zero_bubble) in ways and zero_bubble:
             return 1, 1
         return _nearest([v for v, z in ways if not z], vpp), 0
+
+    def zero_group(self, zero: int, span: int, tp: int, ranks: int) -> int:
+        """Ranks that share one copy of the sharded state where so many accelerators may; else 0, all ``ranks``."""
+        group, rest = divmod(span, tp)
+        divides = not rest and 1 < group < ranks and ranks % group == 0
+        return group if divides and zero in self._hybrid else 0
 
     def offloads(self, word: str, share: float) -> tuple[float, float]:
         """Shares of activations and optimizer state."""

@@ -151,7 +151,10 @@ class Problem:
         place, d = places[0], leader.layout
         return Candidate(
             site=place,
-            **{name: d[name] for name in ("tp", "cp", "ep", "micro_batch", "pp", "vpp", "zero_bubble", "dp", "zero")},
+            **{
+                name: d[name]
+                for name in ("tp", "cp", "ep", "micro_batch", "pp", "vpp", "zero_bubble", "dp", "zero", "zero_group")
+            },
             micro_batches=d["micro_batches"],
             offload_activations=float(d["offload_activations"]),
             offload_optimizer=float(d["offload_optimizer"]),

@@ -78,7 +78,7 @@ class Table:
             replicas=Replicas(
                 dp=column("dp"),
                 zero=column("zero"),
-                zero_group=zero,
+                zero_group=column("zero_group"),
                 offload_optimizer=column("offload_optimizer"),
                 micro_batches=column("micro_batches"),
             ),

@@ -114,6 +114,7 @@ def check_against_oracle(ground: Ground, one: Candidate, outcome: Outcome) -> No
         zero_bubble=one.zero_bubble,
         dp=one.dp,
         zero=one.zero,
+        zero_group=one.zero_group,
         micro_batches=one.micro_batches,
         selective=int(one.recompute == "selective"),
         offload_activations=one.offload_activations,
