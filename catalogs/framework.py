@@ -21,6 +21,8 @@ class Framework(Record):
     Attributes:
         vendors: accelerator makers it runs on.
         zero_stages: ZeRO stages (FSDP full shard = 3, shard-grad-op = 2, distributed optimizer = 1).
+        hybrid_zero_stages: of these, the stages whose state may be shared by groups of ranks smaller than all
+            data-parallel ones (HSDP).
         schedules: pipeline schedules.
         tensor_parallel, sequence_parallel, context_parallel, expert_parallel, pipeline_parallel: existence.
         zero3_with_pipeline: whether stage 2/3 may be combined with pipeline parallelism.
@@ -56,6 +58,7 @@ class Framework(Record):
 
     vendors: tuple[str, ...]
     zero_stages: tuple[Literal[0, 1, 2, 3], ...]
+    hybrid_zero_stages: tuple[Literal[2, 3], ...] = ()
     schedules: tuple[Schedule, ...]
     tensor_parallel: bool
     sequence_parallel: bool

@@ -97,6 +97,8 @@ def _neighbours(best: Layout, winner: Leader) -> Iterator[tuple[str, Layout]]:
     for other in winner.search.space.zero:
         if other != best.zero and (layout := _resized(best, winner, zero=other)):
             yield f"ZeRO {other} instead of {best.zero}", layout
+    if best.zero_group and (layout := _resized(best, winner, zero_group=0)):
+        yield f"state shared by all replicas instead of groups of {best.zero_group}", layout
     for other in (2 * best.ep, best.ep // 2):
         if winner.search.job.model.moe and other >= 1 and (layout := _resized(best, winner, ep=other)):
             yield f"expert parallel {other} instead of {best.ep}", layout
@@ -122,4 +124,7 @@ def _resized(best: Layout, winner: Leader, **changes: object) -> Layout | None:
 
 def _with_replicas(layout: Layout, winner: Leader, dp: int) -> Layout:
     micro_batches = winner.search.space.replicas.micro_batches_of(dp, layout.micro_batch)
+    group, data = layout.zero_group, dp * layout.cp
+    if group and (layout.zero < 2 or group >= data or data % group):
+        layout = replace(layout, zero_group=0)
     return replace(layout, dp=dp, micro_batches=micro_batches, global_batch=micro_batches * layout.micro_batch * dp)

@@ -44,6 +44,7 @@ class Job:
         optimizer: optimizer name.
         tenures: ways of paying to consider.
         offers: names of the only offers to consider (empty = all of ``tenures``).
+        micro_batches: micro-batches in the space, in sequences (empty: powers of two).
         recompute: recomputation choices in the space.
         offload: offload choices in the space.
         goodput: share of wall-clock time that makes progress, or None for the catalog's assumption.
@@ -66,6 +67,7 @@ class Job:
     optimizer: str = "adamw"
     tenures: tuple[Tenure, ...] = DEFAULT_TENURES
     offers: tuple[str, ...] = ()
+    micro_batches: tuple[int, ...] = ()
     recompute: tuple[RecomputeChoice, ...] = ("none", "selective", "full", "partial")
     offload: tuple[OffloadChoice, ...] = ("none", "optimizer")
     goodput: float | None = None

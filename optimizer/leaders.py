@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from costmodels.layout import ALL_LAYERS
 from optimizer.market import Tariff
 
 if TYPE_CHECKING:
@@ -37,10 +38,18 @@ class Leader:
 
     @property
     def structure(self) -> tuple[object, ...]:
-        """What makes two candidates different plans rather than variations of one."""
+        """What makes two candidates different plans rather than variations of one.
+
+        Where a framework splits neither tensors nor layers, recomputation is what is left to choose.
+        """
+        framework, layout = self.search.site.framework, self.layout
+        split = framework.tensor_parallel or framework.pipeline_parallel
         return (
             self.tariff.price.offer.name,
-            *(self.layout[name] for name in ("tp", "cp", "ep", "pp")),
+            *(layout[name] for name in ("tp", "cp", "ep", "pp")),
+            max(layout["zero"], 1),
+            layout["zero_group"] > 0,
+            0 if split else min(layout["recompute_layers"], 1) + (layout["recompute_layers"] >= ALL_LAYERS),
         )
 
     @property

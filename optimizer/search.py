@@ -28,7 +28,7 @@ from optimizer.job import Job
 from optimizer.leaders import Front, Leader, Leaders, Scored
 from optimizer.market import Site, tariffs
 from optimizer.physics import Physics
-from optimizer.space import Spaces
+from optimizer.space import Spaces, Way
 from optimizer.stage_table import Block, Ranks, Stages, blocks
 
 STAGE_ROWS = 100_000
@@ -164,15 +164,13 @@ class SiteSearch:
             for activations in (0, 1):
                 here = ((stages.pipe.pp > 1) == deep) & ((stages.shard.offload_activations > 0) == bool(activations))
                 if here.any():
-                    ways = self.space.replica_choices(2 if deep else 1, activations)
+                    ways = self.space.ways(2 if deep else 1, activations)
                     self._evaluate_ways(stages.take(np.flatnonzero(here)), ways, leaders, certificate)
 
-    def _evaluate_ways(
-        self, part: Stages, ways: list[tuple[int, int]], leaders: Leaders | Front, certificate: Certificate
-    ) -> None:
+    def _evaluate_ways(self, part: Stages, ways: list[Way], leaders: Leaders | Front, certificate: Certificate) -> None:
         counts = part.rows // len(ways)
         degrees, begins = self.space.replicas.listed(part.world, part.shard.micro_batch)
-        fits = np.stack([self._first_fit(part, degrees, begins, counts, *way) for way in ways])
+        fits = np.stack([self._first_fit(part, degrees, begins, counts, way) for way in ways])
         least = fits.min(axis=0)
         roomy = np.flatnonzero(least < counts)
         certificate.prune("memory", int(counts.sum() - counts[roomy].sum()) * len(ways))
@@ -190,25 +188,24 @@ class SiteSearch:
             block = part.block(index)
             for way, lowest in zip(ways, fits, strict=True):
                 valid = exists & (place[:, None, :] >= lowest[index][:, :, None])
-                self._evaluate_block(block, table, valid, *way, leaders)
+                self._evaluate_block(block, table, valid, way, leaders)
 
     def _evaluate_block(
         self,
         block: Block,
         degrees: Column,
         valid: NDArray[np.bool_],
-        zero: int,
-        offload: int,
+        way: Way,
         leaders: Leaders | Front,
     ) -> None:
-        replicas = self._replicas(block.shard.micro_batch, degrees, zero, offload)
+        replicas = self._replicas(block.shard, degrees, way)
         valid = valid & self._valid(block, replicas)
         if not valid.any():
             return
         step_s = reduce(np.add, self.physics.step(block.costs, block.shard, block.pipe, replicas).values())
         goodput = self._goodput.take((block.world * degrees).astype(np.int64), mode="clip")
         wall_s = np.asarray(self.physics.wall(step_s, block.shard, replicas, goodput))
-        self._offer(block, degrees, zero, offload, valid, wall_s, goodput, leaders)
+        self._offer(block, degrees, way, valid, wall_s, goodput, leaders)
 
     def _first_fit(
         self,
@@ -216,8 +213,7 @@ class SiteSearch:
         degrees: Column,
         begins: NDArray[np.int64],
         counts: NDArray[np.int64],
-        zero: int,
-        offload: int,
+        way: Way,
     ) -> NDArray[np.int64]:
         """Per row, the place of the smallest degree that fits the memory (the number of degrees if none does).
 
@@ -231,20 +227,21 @@ class SiteSearch:
             ends = (low[open_rows], high[open_rows] - 1)
             middle = ends[look] if look < len(ends) else (low[open_rows] + high[open_rows]) // 2
             rows = ranks if open_rows.size == len(counts) else ranks.take(open_rows)
-            replicas = self._replicas(rows.shard.micro_batch, degrees[begins[open_rows] + middle], zero, offload)
+            replicas = self._replicas(rows.shard, degrees[begins[open_rows] + middle], way)
             fits = self._fits(rows, replicas)
             high[open_rows] = np.where(fits, middle, high[open_rows])
             low[open_rows] = np.where(fits, low[open_rows], middle + 1)
             look += 1
         return low
 
-    def _replicas(self, micro_batch: Column, degrees: Column, zero: int, offload: int) -> Replicas:
+    def _replicas(self, shard: Shard, degrees: Column, way: Way) -> Replicas:
+        zero, offload, span = way
         return Replicas(
             dp=degrees,
             zero=np.asarray(float(zero)),
-            zero_group=np.zeros(()),
+            zero_group=span / shard.tp if span else np.zeros(()),
             offload_optimizer=np.asarray(float(offload)),
-            micro_batches=self.space.replicas.micro_batches(degrees, micro_batch),
+            micro_batches=self.space.replicas.micro_batches(degrees, shard.micro_batch),
         )
 
     def _fits(self, ranks: Ranks, replicas: Replicas) -> NDArray[np.bool_]:
@@ -259,14 +256,17 @@ class SiteSearch:
         if np.any(block.shard.ep > 1):
             groups = block.shard.tp * block.shard.cp * replicas.dp / block.shard.ep
             valid = valid & (groups == np.floor(groups))
+        if np.any(replicas.zero_group > 0):
+            # All ranks in one group are no groups, and a rank alone shares nothing.
+            size, copies = replicas.zero_group, block.shard.cp * replicas.dp / replicas.zero_group
+            valid = valid & (size > 1) & (size == np.floor(size)) & (copies > 1) & (copies == np.floor(copies))
         return valid
 
     def _offer(
         self,
         block: Block,
         degrees: Column,
-        zero: int,
-        offload: int,
+        way: Way,
         valid: NDArray[np.bool_],
         wall_s: Column,
         goodput: Column,
@@ -278,7 +278,7 @@ class SiteSearch:
         valid = valid & (in_time <= self.job.deadline_s)
 
         def layout(group: int, row: int, place: int) -> dict[str, int]:
-            return block.layout(group, row, int(degrees[group, 0, place]), zero, offload, self.space)
+            return block.layout(group, row, int(degrees[group, 0, place]), way, self.space)
 
         for tariff in self.tariffs:
             cost = tariff.total(accelerators, wall_s)

@@ -27,6 +27,12 @@ MIN_CONTEXT_TOKENS = 4096
 PARTIAL_SHARES = (0.25, 0.5, 0.75)
 """Shares of a stage's layers that partial recomputation tries."""
 
+MAX_HYBRID_DOMAINS = 32
+"""Most scale-up domains that share one copy of the sharded state."""
+
+Way = tuple[int, int, int]
+"""ZeRO stage, optimizer offload, and accelerators that share one copy of the sharded state (0: all replicas do)."""
+
 RULES: dict[str, str] = {
     "tensor-divides-heads": f"tp divides the attention heads and the MLP width and is at most {MAX_TENSOR_PARALLEL}",
     "tensor-matches-kv-heads": "tp divides the key/value heads or is a multiple of them",
@@ -41,6 +47,8 @@ RULES: dict[str, str] = {
     "interleaved-multiple": "interleaved schedules need micro-batches in multiples of the stages",
     "experts-within-ranks": "ep divides the ranks of a stage (tp·cp·dp)",
     "zero-with-pipeline": "ZeRO 2 and 3 with pipeline stages only where the framework supports it",
+    "hybrid-groups": "state is shared by all data-parallel ranks or, where the framework can, by fewer of them that "
+    f"divide them and span 1, 2, 4 … {MAX_HYBRID_DOMAINS} scale-up domains",
     "selective-needs-scores": "selective recomputation only where attention scores are kept (no flash attention)",
     "framework-lacks": "degrees, schedules, recomputation or offload that the framework does not have",
     "host-link": "offload needs a known host link",
@@ -92,6 +100,7 @@ class Space:
         shards: degrees that decide one layer, one entry per shard.
         choices: what turns a shard into a stage row.
         zero: ZeRO stages.
+        spans: accelerators that may share one copy of the sharded state instead of all.
         offload: (activations, optimizer) flags.
         replicas: how data-parallel degrees are enumerated.
         shard_rows: candidate rows below each shard.
@@ -101,6 +110,8 @@ class Space:
         self.architecture = architecture
         self._zero3_with_pipeline = site.framework.zero3_with_pipeline
         self.zero = site.framework.zero_stages
+        self.spans = _spans(site, limit)
+        self._hybrid = site.framework.hybrid_zero_stages
         self.offload = _offload(job, site)
         self.replicas = ReplicaCounts(job.global_batch, job.batch_tolerance, site.server_accelerators, limit)
         self.shards = _shards(architecture, job, site, limit)
@@ -122,6 +133,7 @@ class Space:
             "pp": values(self.choices.pipe.pp),
             "vpp": values(self.choices.pipe.vpp),
             "zero": list(self.zero),
+            "zero_span": [0, *self.spans],
         }
 
     def replica_choices(self, pp: int, activations: int) -> list[tuple[int, int]]:
@@ -129,6 +141,14 @@ class Space:
         zero = [z for z in self.zero if z < 2 or pp == 1 or self._zero3_with_pipeline]
         offload = [optimizer for act, optimizer in self.offload if act == activations]
         return [(z, optimizer) for z in zero for optimizer in offload]
+
+    def ways(self, pp: int, activations: int) -> list[Way]:
+        """The replica choices with the groups of accelerators that may share the sharded state."""
+        return [
+            (zero, optimizer, span)
+            for zero, optimizer in self.replica_choices(pp, activations)
+            for span in (0, *(self.spans if zero in self._hybrid else ()))
+        ]
 
     def rows_per_stage(self, world: Column, shard: Shard, pipe: Pipe) -> NDArray[np.int64]:
         """Candidate rows below each stage row."""
@@ -139,7 +159,7 @@ class Space:
         ways = np.zeros(counts.shape, dtype=np.int64)
         for is_deep in (False, True):
             for act in (0, 1):
-                ways[(deep == is_deep) & (offloaded == bool(act))] = len(self.replica_choices(1 + is_deep, act))
+                ways[(deep == is_deep) & (offloaded == bool(act))] = len(self.ways(1 + is_deep, act))
         rows[fits] = counts * ways
         return rows
 
@@ -167,7 +187,7 @@ class Space:
         ways = np.zeros(len(c.pipe.pp), dtype=np.int64)
         for depth, activations in {(min(int(p), 2), int(a)) for p, a in zip(c.pipe.pp, c.activations, strict=True)}:
             here = (np.minimum(c.pipe.pp, 2) == depth) & (c.activations == activations)
-            ways[here] = len(self.replica_choices(depth, activations))
+            ways[here] = len(self.ways(depth, activations))
         depths, place = np.unique(c.pipe.pp, return_inverse=True)
         world = ((s.tp * s.cp)[:, None] * depths).astype(np.int64)
         micro_batch = np.broadcast_to(s.micro_batch.astype(np.int64)[:, None], world.shape)
@@ -223,6 +243,13 @@ def _offload(job: Job, site: Site) -> list[tuple[int, int]]:
     return choices
 
 
+def _spans(site: Site, limit: int) -> list[int]:
+    """Accelerators of 1, 2, 4 … scale-up domains, fewer than there are, if the framework shares state in groups."""
+    domain = scale_up_reach(site.accelerator, site.server_accelerators)
+    spans = [domain * count for count in powers_of_two(MAX_HYBRID_DOMAINS)]
+    return [span for span in spans if 1 < span < limit] if site.framework.hybrid_zero_stages else []
+
+
 def _shards(a: Architecture, job: Job, site: Site, limit: int) -> Shard:
     f = site.framework
     heads, kv_heads = int(a.heads), int(a.kv_heads)
@@ -240,8 +267,10 @@ def _shards(a: Architecture, job: Job, site: Site, limit: int) -> Shard:
     context = [c for c in context if job.seq % (2 * c) == 0 or c == 1]
     expert = divisors(int(a.experts)) if int(a.experts) and f.expert_parallel else [1]
     micro = powers_of_two(min(MAX_MICRO_BATCH, job.global_batch))
+    if job.micro_batches:
+        micro = [size for size in micro if size in job.micro_batches]
     if job.tuning is not None and job.tuning.pairs:
-        micro = micro[1:]
+        micro = [size for size in micro if size > 1]
     grid = np.array(
         [(t, c, e, b) for t in tensor for c in context for e in expert for b in micro if t * c <= limit and e <= limit],
         dtype=np.float64,

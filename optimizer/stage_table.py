@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from costmodels.columns import Column
 from costmodels.layout import Pipe, Shard
 from costmodels.stage import StageBytes, StageCosts
-from optimizer.space import Space
+from optimizer.space import Space, Way
 
 BLOCK_CELLS = 32_768
 """About how many candidates are evaluated at once: enough to amortise a call, few enough to stay in cache."""
@@ -132,13 +132,14 @@ class Block:
     costs: StageCosts
     world: Column
 
-    def layout(self, group: int, row: int, dp: int, zero: int, offload: int, space: Space) -> dict[str, int]:
+    def layout(self, group: int, row: int, dp: int, way: Way, space: Space) -> dict[str, int]:
         """The degrees of one candidate, as whole numbers."""
 
         def one(column: Column) -> int:
             return int(column[group, row if column.shape[1] > 1 else 0, 0])
 
         s, p = self.shard, self.pipe
+        zero, offload, span = way
         micro_batch = one(s.micro_batch)
         return {
             "tp": one(s.tp),
@@ -151,7 +152,7 @@ class Block:
             "ep": one(s.ep),
             "etp": one(s.etp),
             "zero": zero,
-            "zero_group": 0,
+            "zero_group": span // one(s.tp),
             "micro_batch": micro_batch,
             "micro_batches": space.replicas.micro_batches_of(dp, micro_batch),
             "selective": one(s.selective),

@@ -247,6 +247,12 @@ def _show(found: Diagnosis) -> None:
         print_table(
             ["seconds of a step", "here", "best", "lost"], rows, right="here best lost", title="Where time goes"
         )
+    if found.measured is not None:
+        shares = found.measured
+        print_line(
+            f"Of {sum(shares.values()):.3f} s measured, the best layout takes {shares['best']:.3f} s, this one adds "
+            f"{shares['layout']:+.3f} s, and {shares['unexplained']:+.3f} s are not explained by the model"
+        )
     for fact in found.facts:
         print_line(
             f"Measured {fact.name}: {fact.observed:.6g}, predicted {fact.predicted:.6g} "

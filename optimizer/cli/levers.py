@@ -98,5 +98,7 @@ def levers(
     )
     if found.combined is not None:
         print_line(f"All that help: {found.combined.name}; single effects multiplied would be {found.product - 1:+.1%}")
+    for name, note in found.notes.items():
+        print_line(f"{name}: {note}")
     for name, reason in found.refused.items():
         print_line(f"{name}: {reason}")

@@ -90,6 +90,8 @@ class Diagnosis:
         repairs: what makes it fit, least loss of throughput first (empty if it fits).
         best: the fastest layout on the same cluster (None: nothing fits there).
         slower: how many times as long as the best one the layout takes per token (None without a best one).
+        measured: seconds of a measured step: the best layout's for the same tokens, what the layout loses by
+            prediction, and what the model does not explain (None without a measurement or a best layout).
         time: seconds of a step by component here, and in the best layout for the same tokens.
         facts: measured facts, the one that contradicts the model most first.
         notes: what else is to be said.
@@ -101,6 +103,7 @@ class Diagnosis:
     repairs: tuple[Repair, ...]
     best: Configuration | None
     slower: float | None
+    measured: dict[str, float] | None
     time: dict[str, tuple[float, float]]
     facts: tuple[Fact, ...]
     notes: tuple[str, ...]
@@ -115,6 +118,7 @@ class Diagnosis:
             "repairs": [one.to_json() for one in self.repairs],
             "best": None if self.best is None else self.best.to_json(),
             "slower": self.slower,
+            "measured": self.measured,
             "time": {name: list(pair) for name, pair in self.time.items()},
             "facts": [one.__dict__ for one in self.facts],
             "notes": list(self.notes),
@@ -141,13 +145,14 @@ def diagnose(job: Job, layout: Layout, catalog: Catalog, observed: Observed | No
     other = fastest(replace(wanted, deadline_s=math.inf), site, catalog)
     best = None if other is None else configure(physics, other, None)
     time: dict[str, tuple[float, float]] = {}
-    slower = None
+    slower = measured = None
     if best is not None:
         # The best layout may leave accelerators idle; both are compared for the same sequences.
         scale = layout.global_batch / best.layout.global_batch
         time = {name: (one.time.get(name, 0.0), scale * best.time.get(name, 0.0)) for name in {**one.time, **best.time}}
         time = dict(sorted(time.items(), key=lambda item: item[1][1] - item[1][0]))
         slower = one.step_s / (scale * best.step_s)
+        measured = _shares(one, scale * best.step_s, seen)
     facts = _facts(physics, one, stages, layout, seen)
     return Diagnosis(
         configuration=one,
@@ -156,6 +161,7 @@ def diagnose(job: Job, layout: Layout, catalog: Catalog, observed: Observed | No
         repairs=() if one.fits and not seen.oom else tuple(repairs(job, layout, physics, catalog)),
         best=best,
         slower=slower,
+        measured=measured,
         time=time,
         facts=tuple(sorted(facts, key=lambda fact: -abs(fact.deviations))),
         notes=tuple(_notes(one, stages, layout, seen)),
@@ -215,6 +221,16 @@ def _facts(
     if seen.tokens_per_s_per_accel is not None:
         add("tokens/s per accelerator", seen.tokens_per_s_per_accel, one.tokens_per_s_per_accel, step_sigma)
     return facts
+
+
+def _shares(one: Configuration, best_s: float, seen: Observed) -> dict[str, float] | None:
+    """Seconds of a measured step by reason."""
+    step_s = seen.step_s
+    if step_s is None and seen.tokens_per_s_per_accel:
+        step_s = one.step_s * one.tokens_per_s_per_accel / seen.tokens_per_s_per_accel
+    if step_s is None:
+        return None
+    return {"best": best_s, "layout": one.step_s - best_s, "unexplained": step_s - one.step_s}
 
 
 def _notes(one: Configuration, stages: list[StageMemory], layout: Layout, seen: Observed) -> list[str]:

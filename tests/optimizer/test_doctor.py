@@ -166,6 +166,22 @@ def test_the_fact_that_contradicts_most_comes_first() -> None:
     assert math.isclose(facts[1].observed / facts[1].predicted, 1.01)
 
 
+def test_a_measured_step_is_split_by_reason() -> None:
+    job = read_job(CATALOG, "llama-3-8b", 1e12, hardware=["h100-sxm-80g"], global_batch=64, seq=8192)
+    layout = layout_from_request(job, CATALOG, **PLAIN | {"dp": 2, "tp": 8, "recompute": "full"})
+    plain = diagnose(job, layout, CATALOG)
+    assert plain.measured is None
+    slow = plain.configuration.step_s * 1.5
+    shares = diagnose(job, layout, CATALOG, Observed(step_s=slow)).measured
+    rate = plain.configuration.tokens_per_s_per_accel / 1.5
+    assert shares == pytest.approx(diagnose(job, layout, CATALOG, Observed(tokens_per_s_per_accel=rate)).measured)
+    assert shares is not None
+    assert sum(shares.values()) == pytest.approx(slow)
+    assert plain.slower is not None
+    assert shares["layout"] / shares["best"] == pytest.approx(plain.slower - 1)
+    assert shares["unexplained"] == pytest.approx(slow / 3)
+
+
 def test_rank_names_its_stage() -> None:
     job = read_job(CATALOG, "llama-2-70b", 1e12, hardware=["a800-sxm-80g"], global_batch=128)
     layout = layout_from_request(job, CATALOG, **PLAIN | {"dp": 2, "tp": 4, "pp": 4})

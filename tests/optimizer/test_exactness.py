@@ -25,7 +25,7 @@ from tests.oracle.inputs import Cut, Device, Inputs, Recipe
 from tests.oracle.memory import fullest_rank
 from tests.oracle.parameters import Arch, RankUnits
 from tests.oracle.run import goodput_of, spares_of
-from tests.oracle.search import brute_force, days_sigma
+from tests.oracle.search import brute_force, days_sigma, grouped
 from tests.oracle.step import Price, bill, run_seconds, shard_costs, stages_of, step_seconds
 
 JOBS, FAST_JOBS = 280, 16
@@ -110,7 +110,7 @@ class Block:
     cut: Cut
     degrees: list[int]
     bounds: dict[str, float]
-    first_fit: dict[tuple[int, int], int]
+    first_fit: dict[tuple[int, int, int], int]
 
 
 def blocks(one: SiteSearch, rng: random.Random, count: int) -> Iterator[Block]:
@@ -125,7 +125,7 @@ def blocks(one: SiteSearch, rng: random.Random, count: int) -> Iterator[Block]:
         world, b = int(part.world[0]), int(part.shard.micro_batch[0])
         degrees = one.space.replicas.values(world, b)
         s, p = part.shard, part.pipe
-        ways = one.space.replica_choices(int(p.pp[0]), int(s.offload_activations[0]))
+        ways = one.space.ways(int(p.pp[0]), int(s.offload_activations[0]))
         assert len(degrees) * len(ways) == part.rows[0]
         start, whole = np.zeros(1, dtype=np.int64), np.array([len(degrees)])
         cut = Cut(
@@ -146,7 +146,7 @@ def blocks(one: SiteSearch, rng: random.Random, count: int) -> Iterator[Block]:
             cut,
             [int(d) for d in degrees],
             {"site bound": one.floor, "shard bound": float(shard_floors[shard]), "stage bound": stage_floors[row]},
-            {way: int(one._first_fit(part, degrees, start, whole, *way)[0]) for way in ways},
+            {way: int(one._first_fit(part, degrees, start, whole, way)[0]) for way in ways},
         )
 
 
@@ -191,13 +191,16 @@ def check_block(one: SiteSearch, block: Block, job: Job, catalog: Catalog) -> No
     costs, units = shard_costs(a, w, v, block.cut, job.seq), RankUnits(a, block.cut)
     stages = stages_of(a, v, block.cut, costs, units)
     assert block.bounds["site bound"] <= block.bounds["shard bound"]
-    for (zero, offload), first in block.first_fit.items():
+    for (zero, offload, span), first in block.first_fit.items():
+        if span and (span % block.cut.tp or span == block.cut.tp):
+            continue
         for place, dp in enumerate(block.degrees):
             m = max(round(job.global_batch / (dp * block.cut.micro_batch)), 1)
             cut = replace(block.cut, dp=dp, zero=zero, offload_optimizer=offload, micro_batches=m)
+            cut = replace(cut, zero_group=span // cut.tp)
             memory, _ = fullest_rank(a, w, cut, job.seq, costs.saved, units)
             assert (sum(memory.values()) <= v.capacity) == (place >= first), cut
-            if (cut.vpp > 1 and m % cut.pp) or (cut.tp * cut.cp * dp) % cut.ep:
+            if (cut.vpp > 1 and m % cut.pp) or (cut.tp * cut.cp * dp) % cut.ep or not grouped(cut):
                 continue
             step = sum(step_seconds(a, w, v, cut, job.seq, stages).values())
             _, wall = run_seconds(job.tokens, job.seq, cut, step, goodput_of(job, catalog, x, cut.world))

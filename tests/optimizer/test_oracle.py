@@ -16,7 +16,7 @@ from catalogs.inheritance import resolve_profile
 from catalogs.model import Mla, Model, Moe
 from catalogs.profile import Profile
 from optimizer.bounds import Objective
-from optimizer.catalog_variant import with_assumptions
+from optimizer.catalog_variant import with_assumptions, with_fabric
 from optimizer.configuration import Layout, configure
 from optimizer.job import Job
 from optimizer.market import Price as MarketPrice
@@ -399,6 +399,22 @@ def test_failures_that_cost_much_move_the_optimum_as_in_plain_enumeration(name: 
     check(replace(JOBS[name], hardware=("a800-sxm-80g",)), frail, "cost")
     stated = replace(JOBS[name], hardware=("a800-sxm-80g",), goodput=0.9)
     check(stated, frail, "cost")
+
+
+@pytest.mark.parametrize("model", [DENSE, WIDE])
+def test_sharing_state_in_groups_wins_over_a_slow_network_as_in_plain_enumeration(model: Model) -> None:
+    slow = with_fabric(CATALOG, CATALOG.fabrics["ethernet-25"])
+    job = replace(
+        JOBS["fully sharded data parallelism"],
+        model=model,
+        hardware=("a800-sxm-80g",),
+        max_accelerators=32,
+        global_batch=192,
+        batch_tolerance=0.0,
+    )
+    check(job, slow, "time")
+    winner = search(job, sites(job, slow)[0], slow, "time", keep=1)[0][0].layout
+    assert 1 < winner["zero_group"] < winner["dp"]
 
 
 def check(job: Job, catalog: Catalog, objective: Objective) -> None:

@@ -276,9 +276,13 @@ def test_bounds_exclude_nothing_with_the_shipped_offers(name: str, hardware: lis
 @pytest.mark.parametrize("name", JOBS)
 def test_alternatives_are_sorted_and_distinct(name: str, plans: dict[str, Plan]) -> None:
     ranked = [plans[name].best, *plans[name].alternatives]
-    assert len(ranked) > 1 or name == "zero"  # replicas only: one structure
+    assert len(ranked) > 1
     assert all(no_more(a.cost_usd or 0, b.cost_usd or 0) for a, b in pairwise(ranked))
-    structures = [(one.offer, one.layout.tp, one.layout.cp, one.layout.ep, one.layout.pp) for one in ranked]
+    layouts = [(one.offer, one.layout) for one in ranked]
+    structures = [
+        (offer, of.tp, of.cp, of.ep, of.pp, max(of.zero, 1), of.zero_group > 0, name == "zero" and of.recompute)
+        for offer, of in layouts
+    ]
     assert len(set(structures)) == len(structures)
 
 

@@ -205,6 +205,18 @@ def replicas(job: Job, site: OracleSite, ranks: int, b: int) -> list[tuple[int, 
     return found
 
 
+def spans(site: OracleSite, limit: int) -> list[int]:
+    """Accelerators whose data-parallel ranks may share one copy of the sharded state."""
+    domain = Device(site.inputs).domain
+    return [domain * n for n in (1, 2, 4, 8, 16, 32) if 1 < domain * n < limit]
+
+
+def grouped(c: Cut) -> bool:
+    """Whether the groups that share state divide the data-parallel ranks, and are neither one rank nor all of them."""
+    data = c.dp * c.cp
+    return c.zero_group == 0 or (1 < c.zero_group < data and data % c.zero_group == 0)
+
+
 def rows(job: Job, a: Arch, site: OracleSite) -> Iterator[tuple[Cut, Cut, Cut, list[tuple[int, int]]]]:
     """Shard, stage row, row but for its replicas, and the replicas."""
     w = site.inputs.framework
@@ -229,7 +241,12 @@ def rows(job: Job, a: Arch, site: OracleSite) -> Iterator[tuple[Cut, Cut, Cut, l
                     )
                     for zero in w.zero_stages:
                         if zero < 2 or pp == 1 or w.zero3_with_pipeline:
-                            yield shard, stage, replace(stage, zero=zero, offload_optimizer=optimizer), degrees
+                            row = replace(stage, zero=zero, offload_optimizer=optimizer)
+                            yield shard, stage, row, degrees
+                            for span in spans(site, limit) if zero in w.hybrid_zero_stages else ():
+                                # A span that holds no whole number of tensor groups is a row, but never a plan.
+                                group = 1 if span % shard.tp else span // shard.tp
+                                yield shard, stage, replace(row, zero_group=group), degrees
 
 
 def days_sigma(job: Job, catalog: Catalog, x: Inputs, world: int, wall: float) -> float:
@@ -271,6 +288,8 @@ def _site(job: Job, catalog: Catalog, site: OracleSite, objective: str, found: F
             if (row.vpp > 1 and m % row.pp) or (row.tp * row.cp * dp) % row.ep:
                 continue
             cut = replace(row, dp=dp, micro_batches=m)
+            if not grouped(cut):
+                continue
             step = sum(step_seconds(a, w, v, cut, job.seq, stages[stage]).values())
             _, wall = run_seconds(job.tokens, job.seq, cut, step, goodput[cut.world])
             if wall * math.exp(deviations * days_sigma(job, catalog, site.inputs, cut.world, wall)) > job.deadline_s:
