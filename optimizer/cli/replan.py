@@ -139,7 +139,7 @@ def replan(
         with nullcontext() if dry_run else exclusive(recorded.engine, wait):
             last = recorded.last()
             books, notes = read_books(
-                [Source.parse(one) for one in prices], last, opened, night_of, today, Limits(jump=jump)
+                [Source.parse(one) for one in prices], recorded.books(), opened, night_of, today, Limits(jump=jump)
             )
             plans, accepted = accept_advice(accept or (), wanted, last, night_of)
             with progress_bar("deciding") as told_progress:

@@ -254,12 +254,7 @@ class History:
                 .where(SOURCES.c.night == number)
                 .order_by(SOURCES.c.source)
             ).mappings()
-            books = tuple(
-                SourceBook(
-                    one["source"], Book.from_rows(json.loads(one["quotes"])), json.loads(one["held"]), one["fresh"]
-                )
-                for one in sources
-            )
+            books = tuple(_source_book(one) for one in sources)
             bodies = connection.execute(
                 sa.select(VERDICTS.c.body).where(VERDICTS.c.night == number).order_by(VERDICTS.c.job)
             ).scalars()
@@ -281,6 +276,19 @@ class History:
         """The latest night (before a given one)."""
         numbers = [one[0] for one in self.numbers() if before is None or one[0] < before]
         return self.night(numbers[-1]) if numbers else None
+
+    def books(self) -> dict[str, tuple[datetime.date, SourceBook]]:
+        """The latest book of every source that any night read, by source, and the date of that night."""
+        latest = sa.select(sa.func.max(SOURCES.c.night), SOURCES.c.source).group_by(SOURCES.c.source)
+        asked = (
+            sa.select(SOURCES, BOOKS.c.quotes, NIGHTS.c.as_of)
+            .join(BOOKS, BOOKS.c.digest == SOURCES.c.book)
+            .join(NIGHTS, NIGHTS.c.id == SOURCES.c.night)
+            .where(sa.tuple_(SOURCES.c.night, SOURCES.c.source).in_(latest))
+        )
+        with self._said(DataFileError, "read"), reading(self.engine) as connection:
+            rows = connection.execute(asked).mappings().all()
+        return {row["source"]: (datetime.date.fromisoformat(row["as_of"]), _source_book(row)) for row in rows}
 
     def waiting(self) -> list[Message]:
         """Messages still to send, oldest first."""
@@ -309,6 +317,10 @@ class History:
             connection.execute(NIGHTS.delete().where(NIGHTS.c.id.in_(old)))
             connection.execute(BOOKS.delete().where(BOOKS.c.digest.not_in(sa.select(SOURCES.c.book))))
         return len(old)
+
+
+def _source_book(row: sa.RowMapping) -> SourceBook:
+    return SourceBook(row["source"], Book.from_rows(json.loads(row["quotes"])), json.loads(row["held"]), row["fresh"])
 
 
 def _key(night: int, inputs: str, channel: str) -> str:

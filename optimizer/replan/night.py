@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from catalogs.catalog import Catalog
@@ -25,7 +25,7 @@ NOTHING, ACTION, INFEASIBLE = 0, 10, 11
 
 def read_books(
     sources: Sequence[Source],
-    last: Night | None,
+    known: Mapping[str, tuple[datetime.date, SourceBook]],
     catalog: Catalog,
     as_of: datetime.date,
     today: datetime.date,
@@ -33,20 +33,31 @@ def read_books(
 ) -> tuple[tuple[SourceBook, ...], tuple[str, ...]]:
     """The book of every source, the last good one where a source fails, and what was noticed.
 
+    Args:
+        sources: where prices are read.
+        known: the last good book by source, and the night that read it.
+        catalog: what exists.
+        as_of: the night.
+        today: no price can be later.
+        limits: what a book must pass.
+
     Raises:
         DataFileError: a source fails that never had a good book.
+        UsageError: a source is named twice.
     """
-    before = {one.source: one for one in last.sources} if last else {}
-    # Only a later night confirms a held price: the same night again reads the same book.
-    confirms = last is not None and last.as_of < as_of
+    places = [source.where for source in sources]
+    if twice := sorted({place for place in places if places.count(place) > 1}):
+        raise UsageError(f"--prices {twice[0]} is named twice; a book may have one set of options")
     books, notes = [], []
     for source in sources:
-        good = before.get(source.where)
+        night, good = known.get(source.where, (as_of, None))
+        # Only a later night confirms a held price: the same night again reads the same book.
+        held = good.held if good and night < as_of else None
         try:
             quotes, problems = source.read(catalog, as_of)
             checked = check(
                 source.where, quotes, problems, as_of=as_of, today=today,
-                last=good.book if good else None, held=good.held if good and confirms else None, limits=limits,
+                last=good.book if good else None, held=held, limits=limits,
             )  # fmt: skip
         except DataFileError as error:
             if good is None:

@@ -114,6 +114,17 @@ def test_a_night_comes_back_as_it_was_recorded(history_url: str) -> None:
     history.close()
 
 
+def test_a_source_left_out_for_a_night_keeps_its_last_book(history_url: str) -> None:
+    history = History(history_url)
+    for number, source in enumerate(("s", "t", "t")):
+        renamed = tuple(replace(one, source=source) for one in night(number).sources)
+        history.record(replace(night(number), sources=renamed))
+    assert {name: (day, kept.book) for name, (day, kept) in history.books().items()} == {
+        "s": (night(0).as_of, night(0).sources[0].book),
+        "t": (night(2).as_of, night(2).sources[0].book),
+    }
+
+
 def test_an_old_schema_is_migrated_and_a_newer_one_refused(history_url: str) -> None:
     engine = open_engine(database_url(history_url))
     with writing(engine) as connection:
@@ -288,6 +299,7 @@ def test_nights_at_the_command_line(tmp_path: Path, nights: Nights, warm_cli: Cl
     kept = nights.run("2026-10-22")
     assert (kept.code, kept.out["news"]) == (10, [])
     assert "last good prices" in str(kept.out["notes"])
+    assert nights.run("2026-10-25", "--prices", str(tmp_path / "prices.csv")).code == 2  # twice
     replayed = cli(
         "replan", "--history", history_url, "--as-of", "2026-10-21", "--cache", str(tmp_path / "l"), "--json"
     )
