@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from optimizer.cli.options import (
     Budget,
-    CatalogDirs,
     Deadline,
-    Frameworks,
-    GlobalBatch,
-    GlobalBatchTokens,
-    Goodput,
     Hardware,
     Json,
     MaxAccelerators,
     Offers,
-    Optimizer,
-    Precision,
-    Seq,
     parse_whole,
 )
+from optimizer.cli.question import Question, asking
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("afford")(afford)
+    app.command("afford")(asking(afford))
 
 
 def _step(text: str) -> float:
@@ -35,6 +28,7 @@ def _step(text: str) -> float:
 
 
 def afford(
+    *,
     hardware: Hardware,
     model: Annotated[
         str | None,
@@ -52,15 +46,8 @@ def afford(
     budget: Budget = None,
     deadline: Deadline = None,
     max_accelerators: MaxAccelerators = None,
-    seq: Seq = None,
-    global_batch: GlobalBatch = None,
-    global_batch_tokens: GlobalBatchTokens = None,
-    precision: Precision = None,
-    framework: Frameworks = None,
-    optimizer: Optimizer = "adamw",
-    goodput: Goodput = None,
+    question: Question,
     offers: Offers = None,
-    catalog: CatalogDirs = None,
     json: Json = False,
 ) -> None:
     """Find the most tokens, or without a model the largest compute-optimal one, that each offer affords.
@@ -72,20 +59,17 @@ def afford(
       clusterplan afford --ratio 20 --budget $2M -d 90d -H a800-sxm-80g --max-accelerators 512 --json
     """
     from catalogs.errors import UsageError
-    from optimizer.cli.layers import open_catalog
     from optimizer.cli.output import emit_json, print_line, print_table
     from optimizer.cli.plan_view import layout_text, money
     from optimizer.inverse.afford import CHINCHILLA, largest_optimal, most_tokens
     from optimizer.plan import SCHEMA_VERSION
-    from optimizer.request import read_job
 
     if not hardware:
         raise UsageError("name the accelerators with --hardware: every offer is searched on its own")
     if model is not None and ratio is not None:
         raise UsageError("give --model for the most tokens, or --ratio for the largest model, not both")
-    opened = open_catalog(catalog)
-    checked: Any = precision
-    job = read_job(
+    opened = question.open()
+    job = question.job(
         opened,
         model or "7B",
         1e15,  # any: it is what is asked for
@@ -93,14 +77,7 @@ def afford(
         hardware=hardware,
         budget_usd=None if budget is None else budget.usd({name: c.usd for name, c in opened.currencies.items()}),
         max_accelerators=max_accelerators,
-        seq=seq,
-        global_batch=global_batch,
-        global_batch_tokens=global_batch_tokens,
-        precision=checked,
-        frameworks=framework or (),
         offers=offers or (),
-        optimizer=optimizer,
-        goodput=goodput,
     )
     if model is not None:
         found, refused = most_tokens(job, opened)

@@ -7,25 +7,21 @@ from typing import Annotated, Any
 import typer
 
 from optimizer.cli.options import (
-    CatalogDirs,
-    Frameworks,
     GlobalBatch,
-    Goodput,
     Hardware,
     Json,
     Model,
-    Precision,
-    Seq,
     parse_whole,
     split_names,
 )
+from optimizer.cli.question import Question, asking, only_hardware
 
 GIB = 2.0**30
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("finetune")(finetune)
+    app.command("finetune")(asking(finetune, without=("global_batch", "global_batch_tokens")))
 
 
 def _accelerators(text: str) -> int:
@@ -37,6 +33,7 @@ def _examples(text: str) -> int:
 
 
 def finetune(
+    *,
     model: Model,
     hardware: Hardware,
     method: Annotated[str, typer.Option("--method", help="full, lora or qlora.")] = "lora",
@@ -63,12 +60,8 @@ def finetune(
         float | None, typer.Option("--mean-tokens", min=1, help="Tokens of a mean example; default: the sequence.")
     ] = None,
     packed: Annotated[bool, typer.Option("--packed/--padded", help="Several examples in one sequence.")] = True,
-    seq: Seq = None,
     global_batch: GlobalBatch = 64,
-    precision: Precision = None,
-    framework: Frameworks = None,
-    goodput: Goodput = None,
-    catalog: CatalogDirs = None,
+    question: Question,
     json: Json = False,
 ) -> None:
     """Say what fine-tuning needs: accelerators, memory by component, and hours.
@@ -84,31 +77,17 @@ def finetune(
     from dataclasses import replace
 
     from catalogs.errors import UsageError
-    from optimizer.cli.layers import open_catalog
     from optimizer.cli.output import emit_json, print_line, print_table
     from optimizer.cli.plan_view import layout_text
     from optimizer.finetune import hours_text, sequences, tune, whole_batches
-    from optimizer.request import read_job
     from optimizer.tuning import MODULE_SETS, FineTuning
 
     if precomputed and not pairs:
         raise UsageError("--precomputed-reference is for --pairs: nothing else has a reference model")
-    if len(hardware or ()) != 1:
-        raise UsageError("name exactly one accelerator with --hardware")
-    opened = open_catalog(catalog)
-    checked: Any = precision
+    opened = question.open()
     batch = global_batch or 64
-    job = read_job(
-        opened,
-        model,
-        1e15,  # set below, once the sequence is known
-        hardware=hardware or (),
-        seq=seq,
-        global_batch=batch,
-        precision=checked,
-        frameworks=framework or (),
-        goodput=goodput,
-    )
+    # The tokens are set below, once the sequence is known.
+    job = question.job(opened, model, 1e15, hardware=only_hardware(hardware), global_batch=batch)
     count = sequences(examples, epochs, mean_tokens or job.seq, job.seq, packed=packed, pairs=pairs)
     chosen = modules or ["all"]
     names = MODULE_SETS[chosen[0]] if len(chosen) == 1 and chosen[0] in MODULE_SETS else tuple(chosen)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from optimizer.cli.options import (
-    CatalogDirs,
-    Frameworks,
-    GlobalBatch,
     Hardware,
     Json,
     Model,
-    Optimizer,
-    Precision,
-    Seq,
     parse_whole,
 )
+from optimizer.cli.question import Question, asking, only_hardware
 
 if TYPE_CHECKING:
     from catalogs.catalog import Catalog
@@ -45,19 +40,23 @@ Accelerators = Annotated[
     int,
     typer.Option("--accelerators", "-a", parser=parse_accelerators, metavar="COUNT", help="How many there are: 8."),
 ]
+RUN = ("global_batch_tokens", "goodput")
+"""Options of a run that do not change what fits."""
+
 NoOffload = Annotated[bool, typer.Option("--no-offload", help="Keep all state on the accelerators.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the ``fit`` group to the application."""
     group = typer.Typer(no_args_is_help=True, help="The largest model, longest sequence or micro-batch that fits.")
-    group.command("model")(model)
-    group.command("seq")(longest)
-    group.command("micro-batch")(micro_batch)
+    group.command("model")(asking(model, without=RUN))
+    group.command("seq")(asking(longest, without=(*RUN, "seq")))
+    group.command("micro-batch")(asking(micro_batch, without=(*RUN, "global_batch")))
     app.add_typer(group, name="fit")
 
 
 def model(
+    *,
     hardware: Hardware,
     accelerators: Accelerators,
     like: Annotated[
@@ -70,13 +69,8 @@ def model(
         float | None,
         typer.Option("--step", parser=_step, metavar="COUNT", help="Parameters between two sizes: 100M; default: 1%."),
     ] = None,
-    seq: Seq = None,
-    global_batch: GlobalBatch = None,
-    precision: Precision = None,
-    framework: Frameworks = None,
-    optimizer: Optimizer = "adamw",
     no_offload: NoOffload = False,
-    catalog: CatalogDirs = None,
+    question: Question,
     json: Json = False,
 ) -> None:
     """Find the largest model that trains on given hardware, activations and all.
@@ -87,26 +81,20 @@ def model(
 
       clusterplan fit model -H h100-sxm-80g -a 8 --like llama-3-8b --no-offload --json
     """
-    from optimizer.cli.layers import open_catalog
     from optimizer.inverse.fit import largest_model
 
-    opened = open_catalog(catalog)
-    job = _job(
-        opened, like or "7B", hardware, accelerators, seq, global_batch, precision, framework, optimizer, no_offload
-    )
+    opened = question.open()
+    job = _job(question, opened, like or "7B", hardware, accelerators, no_offload)
     _show(largest_model(job, opened, deepen=like is not None, step=step), json=json)
 
 
 def longest(
+    *,
     model: Model,
     hardware: Hardware,
     accelerators: Accelerators,
-    global_batch: GlobalBatch = None,
-    precision: Precision = None,
-    framework: Frameworks = None,
-    optimizer: Optimizer = "adamw",
     no_offload: NoOffload = False,
-    catalog: CatalogDirs = None,
+    question: Question,
     json: Json = False,
 ) -> None:
     """Find the longest sequence, in multiples of 1024 tokens, that a model trains on.
@@ -117,24 +105,20 @@ def longest(
 
       clusterplan fit seq -m llama-2-70b -H a800-sxm-80g -a 64 --global-batch 64 --json
     """
-    from optimizer.cli.layers import open_catalog
     from optimizer.inverse.fit import longest_sequence
 
-    opened = open_catalog(catalog)
-    job = _job(opened, model, hardware, accelerators, None, global_batch, precision, framework, optimizer, no_offload)
+    opened = question.open()
+    job = _job(question, opened, model, hardware, accelerators, no_offload)
     _show(longest_sequence(job, opened), json=json)
 
 
 def micro_batch(
+    *,
     model: Model,
     hardware: Hardware,
     accelerators: Accelerators,
-    seq: Seq = None,
-    precision: Precision = None,
-    framework: Frameworks = None,
-    optimizer: Optimizer = "adamw",
     no_offload: NoOffload = False,
-    catalog: CatalogDirs = None,
+    question: Question,
     json: Json = False,
 ) -> None:
     """Find the largest micro-batch, in sequences, that any layout holds.
@@ -145,45 +129,20 @@ def micro_batch(
 
       clusterplan fit micro-batch -m llama-3-8b -H h100-sxm-80g -a 8 --seq 8192 --json
     """
-    from optimizer.cli.layers import open_catalog
     from optimizer.inverse.fit import largest_micro_batch
 
-    opened = open_catalog(catalog)
-    job = _job(opened, model, hardware, accelerators, seq, None, precision, framework, optimizer, no_offload)
+    opened = question.open()
+    job = _job(question, opened, model, hardware, accelerators, no_offload)
     _show(largest_micro_batch(job, opened), json=json)
 
 
 def _job(
-    opened: Catalog,
-    model: str,
-    hardware: Any,
-    accelerators: int,
-    seq: int | None,
-    global_batch: int | None,
-    precision: Any,
-    framework: Any,
-    optimizer: str,
-    no_offload: bool,
+    question: Question, opened: Catalog, model: str, hardware: list[str] | None, accelerators: int, no_offload: bool
 ) -> Job:
     from dataclasses import replace
 
-    from catalogs.errors import UsageError
-    from optimizer.request import read_job
-
-    if len(hardware or ()) != 1:
-        raise UsageError("name exactly one accelerator with --hardware")
-    job = read_job(
-        opened,
-        model,
-        1e15,  # any: what fits does not depend on it
-        hardware=hardware,
-        max_accelerators=accelerators,
-        seq=seq,
-        global_batch=global_batch,
-        precision=precision,
-        frameworks=framework or (),
-        optimizer=optimizer,
-    )
+    # Any number of tokens: what fits does not depend on it.
+    job = question.job(opened, model, 1e15, hardware=only_hardware(hardware), max_accelerators=accelerators)
     return replace(job, offload=("none",)) if no_offload else job
 
 

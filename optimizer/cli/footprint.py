@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from optimizer.cli.fit import Accelerators
-from optimizer.cli.options import CatalogDirs, Frameworks, Goodput, Hardware, Json, Model, Precision, Seq, Tokens
+from optimizer.cli.options import Hardware, Json, Model, Tokens
+from optimizer.cli.question import Question, asking, only_hardware
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("footprint")(footprint)
+    app.command("footprint")(asking(footprint))
 
 
 def _rate(text: str) -> float:
@@ -22,6 +23,7 @@ def _rate(text: str) -> float:
 
 
 def footprint(
+    *,
     model: Model,
     tokens: Tokens,
     hardware: Hardware,
@@ -34,11 +36,7 @@ def footprint(
         float | None,
         typer.Option("--store-write", parser=_rate, metavar="RATE", help="Storage in all; default 100GB/s."),
     ] = None,
-    seq: Seq = None,
-    precision: Precision = None,
-    framework: Frameworks = None,
-    goodput: Goodput = None,
-    catalog: CatalogDirs = None,
+    question: Question,
     json: Json = False,
 ) -> None:
     """Say what a run writes, reads and draws: checkpoints, data and energy.
@@ -49,26 +47,16 @@ def footprint(
 
       clusterplan footprint -m llama-3-8b -t 1T -H a100-sxm-80g -a 64 --store-write 20GB/s --json
     """
-    from catalogs.errors import UsageError
-    from optimizer.cli.layers import open_catalog
     from optimizer.cli.output import emit_json, print_table
     from optimizer.footprint import footprint as find_footprint
-    from optimizer.request import read_job
 
-    if len(hardware or ()) != 1:
-        raise UsageError("name exactly one accelerator with --hardware")
-    opened = open_catalog(catalog)
-    checked: Any = precision
-    job = read_job(
+    opened = question.open()
+    job = question.job(
         opened,
         model,
         tokens,
-        hardware=hardware or (),
+        hardware=only_hardware(hardware),
         max_accelerators=accelerators,
-        seq=seq,
-        precision=checked,
-        frameworks=framework or (),
-        goodput=goodput,
     )
     found = find_footprint(job, opened, server_bytes_per_s=server_write or 5e9, store_bytes_per_s=store_write or 1e11)
     if json:

@@ -8,39 +8,28 @@ import typer
 
 from optimizer.cli.fit import Accelerators
 from optimizer.cli.options import (
-    CatalogDirs,
-    Frameworks,
-    GlobalBatch,
-    Goodput,
     Hardware,
     Json,
     Model,
-    Optimizer,
-    Precision,
-    Seq,
     Tokens,
 )
+from optimizer.cli.question import Question, asking, only_hardware
 
 GIB = 2.0**30
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("levers")(levers)
+    app.command("levers")(asking(levers))
 
 
 def levers(
+    *,
     model: Model,
     tokens: Tokens,
     hardware: Hardware,
     accelerators: Accelerators,
-    seq: Seq = None,
-    global_batch: GlobalBatch = None,
-    precision: Precision = None,
-    framework: Frameworks = None,
-    optimizer: Optimizer = "adamw",
-    goodput: Goodput = None,
-    catalog: CatalogDirs = None,
+    question: Question,
     json: Json = False,
 ) -> None:
     """Show what fp8, recomputation, overlap, interleaving, network and size each do, and all that help together.
@@ -51,29 +40,17 @@ def levers(
 
       clusterplan levers -m llama-3-8b -t 1T -H a100-sxm-80g -a 64 --json
     """
-    from catalogs.errors import UsageError
-    from optimizer.cli.layers import open_catalog
     from optimizer.cli.output import emit_json, print_line, print_table
     from optimizer.cli.plan_view import layout_text, money
     from optimizer.levers import levers as find_levers
-    from optimizer.request import read_job
 
-    if len(hardware or ()) != 1:
-        raise UsageError("name exactly one accelerator with --hardware")
-    opened = open_catalog(catalog)
-    checked: Any = precision
-    job = read_job(
+    opened = question.open()
+    job = question.job(
         opened,
         model,
         tokens,
-        hardware=hardware or (),
+        hardware=only_hardware(hardware),
         max_accelerators=accelerators,
-        seq=seq,
-        global_batch=global_batch,
-        precision=checked,
-        frameworks=framework or (),
-        optimizer=optimizer,
-        goodput=goodput,
     )
     found = find_levers(job, opened)
     if json:

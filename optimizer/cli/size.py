@@ -2,47 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import typer
 
 from optimizer.cli.options import (
-    CatalogDirs,
     Deadline,
-    Frameworks,
-    GlobalBatch,
-    GlobalBatchTokens,
-    Goodput,
     Hardware,
     Json,
     MaxAccelerators,
     Model,
-    Optimizer,
-    Precision,
-    Seq,
     Tokens,
 )
+from optimizer.cli.question import Question, asking
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("size")(size)
+    app.command("size")(asking(size))
 
 
 def size(
+    *,
     model: Model,
     hardware: Hardware,
     tokens: Tokens = 1e12,
     deadline: Deadline = None,
     max_accelerators: MaxAccelerators = None,
-    seq: Seq = None,
-    global_batch: GlobalBatch = None,
-    global_batch_tokens: GlobalBatchTokens = None,
-    precision: Precision = None,
-    framework: Frameworks = None,
-    optimizer: Optimizer = "adamw",
-    goodput: Goodput = None,
-    catalog: CatalogDirs = None,
+    question: Question,
     json: Json = False,
 ) -> None:
     """Find the fewest accelerators of each kind that hold a model, and that train it by a date.
@@ -56,31 +41,21 @@ def size(
     from dataclasses import replace
 
     from catalogs.errors import InfeasibleError, UsageError
-    from optimizer.cli.layers import open_catalog
     from optimizer.cli.output import emit_json, print_line, print_table
     from optimizer.cli.plan_view import layout_text
     from optimizer.inverse.schedule import fewest
     from optimizer.plan import SCHEMA_VERSION
-    from optimizer.request import read_job
 
     if not hardware:
         raise UsageError("name the accelerators with --hardware")
-    opened = open_catalog(catalog)
-    checked: Any = precision
-    job = read_job(
+    opened = question.open()
+    job = question.job(
         opened,
         model,
         tokens,
         deadline_s=deadline,
         hardware=hardware,
         max_accelerators=max_accelerators,
-        seq=seq,
-        global_batch=global_batch,
-        global_batch_tokens=global_batch_tokens,
-        precision=checked,
-        frameworks=framework or (),
-        optimizer=optimizer,
-        goodput=goodput,
     )
     sizes, failed = [], []
     for name in job.hardware:

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from optimizer.cli.fit import Accelerators
 from optimizer.cli.options import (
-    CatalogDirs,
-    Frameworks,
-    GlobalBatch,
-    GlobalBatchTokens,
-    Goodput,
     Hardware,
     Json,
     Model,
-    Optimizer,
-    Precision,
-    Seq,
     Tokens,
 )
+from optimizer.cli.question import Question, asking, only_hardware
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("when")(when)
+    app.command("when")(asking(when))
 
 
 def parse_start(text: str) -> date:
@@ -47,6 +40,7 @@ def parse_start(text: str) -> date:
 
 
 def when(
+    *,
     model: Model,
     tokens: Tokens,
     hardware: Hardware,
@@ -54,14 +48,7 @@ def when(
     start: Annotated[
         date | None, typer.Option("--start", parser=parse_start, metavar="DATE", help="First day: 2026-01-31.")
     ] = None,
-    seq: Seq = None,
-    global_batch: GlobalBatch = None,
-    global_batch_tokens: GlobalBatchTokens = None,
-    precision: Precision = None,
-    framework: Frameworks = None,
-    optimizer: Optimizer = "adamw",
-    goodput: Goodput = None,
-    catalog: CatalogDirs = None,
+    question: Question,
     json: Json = False,
 ) -> None:
     """Say when a run ends on at most so many accelerators, laid out as fast as they can be.
@@ -72,30 +59,17 @@ def when(
 
       clusterplan when -m llama-3-8b -t 1T -H a100-sxm-80g -a 64 --start 2026-01-31 --json
     """
-    from catalogs.errors import UsageError
-    from optimizer.cli.layers import open_catalog
     from optimizer.cli.output import emit_json, print_line
     from optimizer.cli.plan_view import show_configuration
     from optimizer.inverse.schedule import when as find_when
-    from optimizer.request import read_job
 
-    if len(hardware or ()) != 1:
-        raise UsageError("name exactly one accelerator with --hardware")
-    opened = open_catalog(catalog)
-    checked: Any = precision
-    job = read_job(
+    opened = question.open()
+    job = question.job(
         opened,
         model,
         tokens,
-        hardware=hardware or (),
+        hardware=only_hardware(hardware),
         max_accelerators=accelerators,
-        seq=seq,
-        global_batch=global_batch,
-        global_batch_tokens=global_batch_tokens,
-        precision=checked,
-        frameworks=framework or (),
-        optimizer=optimizer,
-        goodput=goodput,
     )
     found = find_when(job, opened, start=start)
     if json:
