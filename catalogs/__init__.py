@@ -16,6 +16,7 @@ from catalogs.model import Mla, Model, Moe
 from catalogs.offer import Currency, Offer
 from catalogs.profile import Profile
 from catalogs.record import Record
+from catalogs.region import Region
 from catalogs.server import Server
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Offer",
     "Profile",
     "Record",
+    "Region",
     "Server",
     "UnknownNameError",
     "UnsupportedError",

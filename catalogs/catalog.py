@@ -18,6 +18,7 @@ from catalogs.naming import unknown_name as unknown_name
 from catalogs.offer import Currency, Offer
 from catalogs.profile import Profile
 from catalogs.record import Record
+from catalogs.region import Region
 from catalogs.runs import Run, read_runs
 from catalogs.server import Server
 from catalogs.training import Training
@@ -39,6 +40,7 @@ KINDS: dict[str, type[Record]] = {
     "offers": Offer,
     "currencies": Currency,
     "assumptions": Assumption,
+    "regions": Region,
     "trainings": Training,
 }
 """Catalog kind (and folder name) to record type."""
@@ -105,6 +107,11 @@ class Catalog:
     def assumptions(self) -> dict[str, Assumption]:
         """Stated defaults by name."""
         return self._layered("assumptions", Assumption)
+
+    @cached_property
+    def regions(self) -> dict[str, Region]:
+        """Electricity and carbon by region."""
+        return self._layered("regions", Region)
 
     def assumption(self, name: str) -> float:
         """The value of one stated default."""

@@ -54,6 +54,14 @@ def check_offer_currencies(catalog: Catalog) -> Iterator[str]:
             yield f"offer {offer.name}: {problem}; or add its rate under currencies/"
 
 
+def check_region_currencies(catalog: Catalog) -> Iterator[str]:
+    """Electricity of every region is priced in a currency with a known rate."""
+    for region in catalog.regions.values():
+        if region.currency.lower() not in catalog.currencies:
+            problem = unknown_name("currency", region.currency, (code.upper() for code in catalog.currencies))
+            yield f"region {region.name}: {problem}; or add its rate under currencies/"
+
+
 def check_offered_servers(catalog: Catalog) -> Iterator[str]:
     """Every accelerator on offer has a server to be planned in."""
     held = {server.accelerator for server in catalog.servers.values()}
@@ -125,6 +133,7 @@ CHECKS: tuple[Check, ...] = (
     check_default_servers,
     check_offer_accelerators,
     check_offer_currencies,
+    check_region_currencies,
     check_offered_servers,
     check_profile_accelerators,
     check_profile_frameworks,

@@ -5,16 +5,18 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from catalogs.catalog import Catalog
-from catalogs.errors import DataFileError, UnknownNameError, UsageError
+from catalogs.errors import DataFileError, InfeasibleError, UnknownNameError, UsageError
 from catalogs.naming import unknown_name
+from catalogs.region import Region
 from costmodels.architecture import Architecture
 from costmodels.parameters import total_params
 from costmodels.run import DAY_S
-from optimizer.contenders import Conditions, Contender, contenders, fronts
+from optimizer.catalog_variant import with_assumptions
+from optimizer.contenders import Conditions, Contender, Front, contenders, fronts
 from optimizer.job import Job
 from optimizer.market import Refusal, where
 from optimizer.ownership import Terms
@@ -22,6 +24,9 @@ from optimizer.rule_of_thumb import RuleOfThumb, rule_of_thumb
 from optimizer.sensitivity import Bar, BreakEven, Outcome, Range, break_evens, monte_carlo, tornado
 
 SCHEMA_VERSION = "1"
+
+SURE = 0.9
+"""Probability of meeting the deadline below which a surer choice is shown beside the winner."""
 
 DRAWS = 10_000
 """Draws of the Monte Carlo unless told otherwise."""
@@ -82,6 +87,8 @@ class Comparison:
         ranges: of the draws.
         draws, seed: of the Monte Carlo.
         currency: of reports (ISO code); JSON is in USD.
+        surer: the cheapest choice that meets the deadline with a probability of :data:`SURE` (None: there is none, or
+            the winner does).
     """
 
     now: Conditions
@@ -95,17 +102,23 @@ class Comparison:
     draws: int
     seed: int
     currency: str = "USD"
+    surer: Contender | None = None
 
     def amount(self, usd: float) -> float:
         """An amount in the currency of reports, at the catalog's rate."""
         return usd / self.now.catalog.currencies[self.currency.lower()].usd
+
+    @property
+    def sign(self) -> str:
+        """What stands before amounts."""
+        return _SIGNS.get(self.currency, f"{self.currency} ")
 
     def money(self, usd: float) -> str:
         """An amount for people, in the currency of reports; a dash where there is none."""
         if not math.isfinite(usd):
             return "-"
         amount = self.amount(usd)
-        sign = _SIGNS.get(self.currency, f"{self.currency} ")
+        sign = self.sign
         if amount >= 1e6:
             return f"{sign}{amount / 1e6:,.2f}M"
         return f"{sign}{amount:,.0f}" if amount >= 10 else f"{sign}{amount:.2f}"
@@ -124,6 +137,39 @@ class Comparison:
             "per_1t_tokens_usd": one.cost_usd / (job.tokens / 1e12),
             "per_zettaflop_usd": one.cost_usd / (flops / 1e21),
         }
+
+    def carbon_kg(self, one: Contender, region: Region | None = None) -> float | None:
+        """CO2 of a choice's electricity, in a region or where the comparison stands; None where it is not known."""
+        catalog = self.now.catalog
+        intensity = catalog.assumption("carbon-kg-per-kwh") if region is None else region.carbon_kg_per_kwh
+        return None if intensity is None or math.isnan(intensity) else one.energy_kwh * intensity
+
+    def regions(self) -> list[dict[str, Any]]:
+        """What electricity costs in every region of the catalog, and the carbon behind it, by choice."""
+        catalog = self.now.catalog
+        here = catalog.assumption("electricity-usd-per-kwh")
+        rows = []
+        for region in catalog.regions.values():
+            usd = region.electricity_per_kwh * catalog.currencies[region.currency.lower()].usd
+            rows.append(
+                {
+                    "name": region.name,
+                    "electricity_usd_per_kwh": usd,
+                    "carbon_kg_per_kwh": region.carbon_kg_per_kwh,
+                    "date": region.date,
+                    "source": region.sources["*"],
+                    "choices": [
+                        {
+                            "hardware": one.hardware,
+                            "tenure": one.tenure,
+                            "electricity_usd": one.cost["electricity"] * usd / here if one.owned else None,
+                            "carbon_kg": self.carbon_kg(one, region),
+                        }
+                        for one in self.ranking
+                    ],
+                }
+            )
+        return rows
 
     def risks(self, one: Contender) -> list[str]:
         """What a buyer must know about a contender."""
@@ -161,6 +207,7 @@ class Comparison:
                 "source": one.sources["*"],
             }
             for one in (catalog.assumptions[name] for name in READ)
+            if not math.isnan(one.value)
         ]
         used = {one.offer.name: one.offer for one in self.ranking}
         records.extend(
@@ -202,7 +249,6 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """The document of ``compare --json``."""
         job = self.now.job
-        carbon = self.now.catalog.assumption("carbon-kg-per-kwh")
         return {
             "schema_version": SCHEMA_VERSION,
             "job": {
@@ -219,12 +265,14 @@ class Comparison:
                     "wins_probability": outcome.wins,
                     "cost_usd_quantiles": list(outcome.cost_usd),
                     "days_quantiles": list(outcome.days),
-                    "carbon_kg": one.energy_kwh * carbon,
+                    "carbon_kg": self.carbon_kg(one),
                     "unit_costs": self.unit_costs(one),
                     "risks": self.risks(one),
                 }
                 for one, outcome in zip(self.ranking, self.outcomes, strict=True)
             ],
+            "surer": None if self.surer is None else self.surer.to_json(),
+            "regions": self.regions(),
             "break_even": [one.to_json() for one in self.break_even],
             "tornado": [one.to_json() for one in self.tornado],
             "rule_of_thumb": {name: one.to_json() for name, one in self.thumbs.items()},
@@ -249,6 +297,7 @@ def compare(
     seed: int = 0,
     thumb_parameters: float | None = None,
     currency: str = "USD",
+    region: str | None = None,
     today: datetime.date | None = None,
 ) -> Comparison:
     """Compare the hardware of a job, rented, reserved and bought.
@@ -262,6 +311,7 @@ def compare(
         seed: of its generator.
         thumb_parameters: parameters that sizing by hand starts from; the model's own if not given.
         currency: of reports, an ISO code with a rate in the catalog.
+        region: where bought servers stand: its electricity price and carbon; the catalog's assumptions if not given.
         today: offers dated later are refused.
 
     Raises:
@@ -277,6 +327,8 @@ def compare(
     if currency.lower() not in catalog.currencies:
         raise UnknownNameError(unknown_name("currency", currency, (code.upper() for code in catalog.currencies)))
     _check_offers(job, catalog, today or datetime.datetime.now(tz=datetime.UTC).date())
+    if region is not None:
+        catalog = _in_region(catalog, region)
     now = Conditions(job, catalog, terms or Terms())
     found, refused = fronts(job, catalog)
     ranking, lost = contenders(found, now)
@@ -301,7 +353,32 @@ def compare(
         draws=draws,
         seed=seed,
         currency=currency.upper(),
+        surer=_surer(found, now, ranking[0]),
     )
+
+
+def _in_region(catalog: Catalog, name: str) -> Catalog:
+    """The catalog with the electricity and carbon of a region (not a number where nobody says)."""
+    catalog.find("regions", name)
+    region = catalog.regions[name]
+    carbon = math.nan if region.carbon_kg_per_kwh is None else region.carbon_kg_per_kwh
+    usd = region.electricity_per_kwh * catalog.currencies[region.currency.lower()].usd
+    changed = with_assumptions(catalog, {"electricity-usd-per-kwh": usd, "carbon-kg-per-kwh": carbon})
+    for record, field_ in (("electricity-usd-per-kwh", "*"), ("carbon-kg-per-kwh", "carbon_kg_per_kwh")):
+        source = f"region {name}: {region.sources.get(field_, '')}"
+        told = {"sources": {"*": source}, "date": region.date, "notes": region.notes, "estimated": region.estimated}
+        changed.assumptions[record] = changed.assumptions[record].model_copy(update=told)
+    return changed
+
+
+def _surer(found: list[Front], now: Conditions, winner: Contender) -> Contender | None:
+    """The cheapest choice that meets the deadline with :data:`SURE` probability, where the winner does not."""
+    if not math.isfinite(now.job.deadline_s) or (winner.best.p_deadline or 0.0) >= SURE - 1e-9:
+        return None
+    try:
+        return contenders(found, replace(now, job=replace(now.job, confidence=SURE)))[0][0]
+    except InfeasibleError:
+        return None
 
 
 def _check_offers(job: Job, catalog: Catalog, today: datetime.date) -> None:

@@ -4,88 +4,18 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from costmodels.run import DAY_S
-from optimizer.compare import NOT_MODELLED, Comparison
+from optimizer.compare import NOT_MODELLED, SURE, Comparison
 from optimizer.contenders import Contender
-from optimizer.sensitivity import label
+from optimizer.memo_zh import amount_in_chinese, assumption_in_chinese, in_chinese
+from optimizer.sensitivity import Bar, label
 
 Language = Literal["en", "zh"]
-
-_ZH = {
-    "Decision memo": "采购决策备忘录",
-    "Conclusion": "结论",
-    "Choices": "方案对比",
-    "Bill of each choice": "各方案费用明细",
-    "Clusters": "集群",
-    "What would flip the decision": "什么会改变结论",
-    "What moves the cost": "成本敏感性",
-    "Sizing by hand, and why the plan differs": "手工估算与本方案的差异",
-    "Risks": "风险",
-    "Not considered, and why": "未入选及原因",
-    "Assumptions": "假设与来源",
-    "Not modelled": "未建模内容",
-    "choice": "方案",
-    "offer": "报价",
-    "accelerators": "加速卡",
-    "servers": "服务器",
-    "days": "天数",
-    "P(deadline)": "按期概率",
-    "MFU": "MFU",
-    "memory headroom": "显存余量",
-    "cost": "成本",
-    "90% of costs": "成本 90% 区间",
-    "P(cheapest)": "最省概率",
-    "layout": "并行方式",
-    "component": "项目",
-    "total": "合计",
-    "per 1T tokens": "每万亿词元",
-    "per 10²¹ FLOP": "每 10²¹ FLOP",
-    "network": "网络",
-    "cables": "线缆",
-    "spares": "备机",
-    "power": "功率",
-    "racks": "机柜",
-    "storage": "存储",
-    "energy": "电量",
-    "carbon": "碳排放",
-    "goodput": "有效时间",
-    "parameter": "参数",
-    "now": "当前值",
-    "flips at": "翻转值",
-    "from": "由",
-    "to": "变为",
-    "low": "低",
-    "high": "高",
-    "cost at low": "低值成本",
-    "cost at high": "高值成本",
-    "winner at low": "低值最优",
-    "winner at high": "高值最优",
-    "never": "不会",
-    "what": "对象",
-    "reason": "原因",
-    "name": "名称",
-    "value": "数值",
-    "unit": "单位",
-    "date": "日期",
-    "source": "来源",
-    "estimated": "估计",
-    "yes": "是",
-    "step": "步骤",
-    "rent": "租用",
-    "reserved": "预留",
-    "buy": "购买",
-    "the provider's": "由供应商承担",
-    "needed": "所需卡数",
-    "whole replicas": "凑整副本",
-    "with redundancy": "加冗余",
-    "cluster": "集群规模",
-    "plan": "本方案",
-    "assumed": "假设",
-}
 
 
 @dataclass(frozen=True)
@@ -128,7 +58,20 @@ def memo(comparison: Comparison, *, form: Literal["html", "md"], language: Langu
 
 
 def _say(text: str, language: Language) -> str:
-    return _ZH.get(text, text) if language == "zh" else text
+    return in_chinese(text) if language == "zh" else text
+
+
+def _money(c: Comparison, language: Language, usd: float) -> str:
+    """An amount in the currency of the report."""
+    if language == "zh" and math.isfinite(usd):
+        return amount_in_chinese(c.sign, c.amount(usd))
+    return c.money(usd)
+
+
+def _quoted(text: str, language: Language) -> str:
+    """A sentence of the catalog or the plan: in Chinese, one without a translation is marked as original words."""
+    said = _say(text, language)
+    return f"原文:{text}" if language == "zh" and said == text and re.search(r"[a-z]{2,} [a-z]{2,}", text) else said
 
 
 def memo_sections(c: Comparison, language: Language = "en") -> list[Section]:
@@ -154,23 +97,26 @@ def memo_sections(c: Comparison, language: Language = "en") -> list[Section]:
                 "-" if plan.p_deadline is None else f"{plan.p_deadline:.0%}",
                 f"{plan.mfu:.1%}",
                 f"{1 - plan.memory_bytes / plan.capacity_bytes:.0%}",
-                c.money(one.cost_usd),
-                f"{c.money(outcome.cost_usd[0])} – {c.money(outcome.cost_usd[2])}",
+                _money(c, language, one.cost_usd),
+                f"{_money(c, language, outcome.cost_usd[0])} – {_money(c, language, outcome.cost_usd[2])}",
                 f"{outcome.wins:.0%}",
-                c.money(c.unit_costs(one)["per_1t_tokens_usd"]),
-                c.money(c.unit_costs(one)["per_zettaflop_usd"]),
+                _money(c, language, c.unit_costs(one)["per_1t_tokens_usd"]),
+                _money(c, language, c.unit_costs(one)["per_zettaflop_usd"]),
                 f"tp{plan.layout.tp} pp{plan.layout.pp} dp{plan.layout.dp} cp{plan.layout.cp} ep{plan.layout.ep}",
             ]
             for one, plan, outcome in zip(c.ranking, best, c.outcomes, strict=True)
         ],
         [one.cost_usd for one in c.ranking],
-        tuple(c.money(one.cost_usd) for one in c.ranking),
+        tuple(_money(c, language, one.cost_usd) for one in c.ranking),
     )
     parts = list(dict.fromkeys(part for one in c.ranking for part in one.cost))
     bill = Table(
         [*t("component"), *(name(one) for one in c.ranking)],
         [
-            [part, *(f"{c.amount(one.cost[part]):,.2f}" if part in one.cost else "" for one in c.ranking)]
+            [
+                _say(part, language),
+                *(f"{c.amount(one.cost[part]):,.2f}" if part in one.cost else "" for one in c.ranking),
+            ]
             for part in parts
         ]
         + [[_say("total", language), *(f"{c.amount(one.cost_usd):,.2f}" for one in c.ranking)]],
@@ -181,16 +127,34 @@ def memo_sections(c: Comparison, language: Language = "en") -> list[Section]:
         Section(f"{_say('Bill of each choice', language)} ({c.currency})", [], [bill]),
         Section(_say("Clusters", language), [], [_clusters(c, language)]),
         Section(_say("What would flip the decision", language), [], [_flips(c, language)]),
-        Section(_say("What moves the cost", language), [], [_moves(c, language)]),
-        Section(_say("Sizing by hand, and why the plan differs", language), _thumb_lines(c), [_thumbs(c, language)]),
-        Section(_say("Risks", language), [f"{name(one)}: {risk}" for one in c.ranking for risk in c.risks(one)], []),
+        Section(_say("What moves the cost", language), _unmoved(c, language), [_moves(c, language)]),
+        Section(
+            _say("Sizing by hand, and why the plan differs", language),
+            [_say(line, language) for line in _thumb_lines(c)],
+            [_thumbs(c, language)],
+        ),
+        Section(_say("Energy and carbon by region", language), [], [_regions(c, language)]),
+        Section(
+            _say("Risks", language),
+            [f"{name(one)}: {_quoted(risk, language)}" for one in c.ranking for risk in c.risks(one)],
+            [],
+        ),
         Section(
             _say("Not considered, and why", language),
             [],
-            [Table(t("what", "reason"), [[one.what, one.reason] for one in c.refused])],
+            [
+                Table(
+                    t("what", "reason"),
+                    [[_say(one.what, language), _quoted(one.reason, language)] for one in c.refused],
+                )
+            ],
         ),
-        Section(_say("Assumptions", language), list(c.now.job.assumptions), [_assumptions(c, language)]),
-        Section(_say("Not modelled", language), list(NOT_MODELLED), []),
+        Section(
+            _say("Assumptions", language),
+            [_quoted(said, language) for said in c.now.job.assumptions],
+            [_assumptions(c, language)],
+        ),
+        Section(_say("Not modelled", language), [_say(said, language) for said in NOT_MODELLED], []),
     ]
 
 
@@ -202,28 +166,46 @@ def _conclusion(c: Comparison, language: Language) -> list[str]:
     runner = c.ranking[1] if len(c.ranking) > 1 else None
     if language == "zh":
         lines = [
-            f"训练 {job.model.name}({job.tokens:.3g} 词元{f',{limit} 天内' if limit else ''})最省的方案是"
+            f"训练 {job.model.name}({_count(job.tokens)} 词元{f',{limit} 天内' if limit else ''})最省的方案是"
             f"{_say(winner.tenure, language)} {winner.hardware}:{plan.accelerators:,} 卡、{plan.servers:,} 台服务器,"
-            f"{plan.days:.1f} 天完成(按期概率 {in_time}),成本 {c.money(winner.cost_usd)},最省概率 {odds:.0%}。"
+            f"{plan.days:.1f} 天完成(按期概率 {in_time}),成本 {_money(c, language, winner.cost_usd)},"
+            f"最省概率 {odds:.0%}。"
         ]
         if runner is not None:
-            lines.append(f"次优:{_say(runner.tenure, language)} {runner.hardware},{c.money(runner.cost_usd)}。")
+            lines.append(
+                f"次优:{_say(runner.tenure, language)} {runner.hardware},{_money(c, language, runner.cost_usd)}。"
+            )
+        if c.surer is not None:
+            sure = c.surer.best
+            lines.append(
+                f"上述方案按期把握不足。若要求按期概率 {SURE:.0%}:{_say(c.surer.tenure, language)} {c.surer.hardware} "
+                f"{sure.accelerators:,} 卡,{sure.days:.1f} 天,{_money(c, language, c.surer.cost_usd)}。"
+            )
+        elif math.isfinite(job.deadline_s) and (plan.p_deadline or 0.0) < SURE:
+            lines.append(f"没有方案能以 {SURE:.0%} 的概率按期完成。")
         return lines
     lines = [
         f"{winner.tenure.capitalize()} {winner.hardware}: {plan.accelerators:,} accelerators in {plan.servers:,} "
-        f"servers train {job.model.name} on {job.tokens:.3g} tokens in {plan.days:.1f} days"
-        f"{f' of {limit}' if limit else ''} (P(deadline) {in_time}) for {c.money(winner.cost_usd)}; "
+        f"servers train {job.model.name} on {_count(job.tokens)} tokens in {plan.days:.1f} days"
+        f"{f' of {limit}' if limit else ''} (P(deadline) {in_time}) for {_money(c, language, winner.cost_usd)}; "
         f"the cheapest choice with probability {odds:.0%}."
     ]
     if runner is not None:
         lines.append(
             f"Next: {label(runner)} for {c.money(runner.cost_usd)}, {runner.cost_usd / winner.cost_usd - 1:.0%} more."
         )
+    if c.surer is not None:
+        sure = c.surer.best
+        lines.append(
+            f"The date is not safe with that. To meet it with {SURE:.0%} (--confidence {SURE:.0%}): {c.surer.tenure} "
+            f"{sure.accelerators:,} {c.surer.hardware} for {c.money(c.surer.cost_usd)}, {sure.days:.1f} days."
+        )
+    elif math.isfinite(job.deadline_s) and (plan.p_deadline or 0.0) < SURE:
+        lines.append(f"No choice meets the date with {SURE:.0%}.")
     return lines
 
 
 def _clusters(c: Comparison, language: Language) -> Table:
-    carbon = c.now.catalog.assumption("carbon-kg-per-kwh")
     rows = []
     for one in c.ranking:
         site = one.owned.site if one.owned else None
@@ -244,11 +226,32 @@ def _clusters(c: Comparison, language: Language) -> Table:
                 theirs if site is None else f"{float(site.power_w) / 1e6:.2f} MW",
                 theirs if site is None else f"{int(site.racks)}",
                 f"{one.energy_kwh / 1e6:.2f} GWh",
-                f"{one.energy_kwh * carbon / 1e3:,.0f} t",
+                _tonnes(c.carbon_kg(one)),
             ]
         )
     names = ("choice", "goodput", "network", "cables", "spares", "storage", "power", "racks", "energy", "carbon")
     return Table([_say(name, language) for name in names], rows)
+
+
+def _tonnes(kg: float | None) -> str:
+    return "-" if kg is None else f"{kg / 1e3:,.0f} t"
+
+
+def _regions(c: Comparison, language: Language) -> Table:
+    """Carbon of every choice and electricity of the bought ones, by region."""
+    bought = [place for place, one in enumerate(c.ranking) if one.owned]
+    columns = [_say(name, language) for name in ("region", "USD per kWh", "kg CO2 per kWh")]
+    columns += [f"{_say('carbon', language)} {_say(label(one), language)}" for one in c.ranking]
+    columns += [f"{_say('electricity', language)} {c.ranking[place].hardware}" for place in bought]
+    rows = []
+    for region in c.regions():
+        choices, carbon = region["choices"], region["carbon_kg_per_kwh"]
+        rows.append(
+            [region["name"], f"{region['electricity_usd_per_kwh']:.4f}", "-" if carbon is None else f"{carbon:g}"]
+            + [_tonnes(one["carbon_kg"]) for one in choices]
+            + [_money(c, language, choices[place]["electricity_usd"]) for place in bought]
+        )
+    return Table(columns, rows)
 
 
 def _flips(c: Comparison, language: Language) -> Table:
@@ -257,12 +260,12 @@ def _flips(c: Comparison, language: Language) -> Table:
         [_say(name, language) for name in ("parameter", "unit", "now", "flips at", "from", "to")],
         [
             [
-                one.parameter,
-                one.unit,
+                _say(one.parameter, language),
+                _say(one.unit, language),
                 _figure(one.current),
                 never if one.flips_at is None else _figure(one.flips_at),
-                one.winner_from,
-                one.winner_to,
+                _say(one.winner_from, language),
+                _say(one.winner_to, language),
             ]
             for one in c.break_even
         ],
@@ -271,23 +274,34 @@ def _flips(c: Comparison, language: Language) -> Table:
 
 def _moves(c: Comparison, language: Language) -> Table:
     names = ("parameter", "low", "high", "cost at low", "cost at high", "winner at low", "winner at high")
+    moving = [bar for bar in c.tornado if not _moves_nothing(bar)]
     return Table(
         [_say(name, language) for name in names],
         [
             [
-                bar.parameter,
+                _say(bar.parameter, language),
                 _figure(bar.low),
                 _figure(bar.high),
-                c.money(bar.cost_low_usd),
-                c.money(bar.cost_high_usd),
-                bar.winner_low,
-                bar.winner_high,
+                _money(c, language, bar.cost_low_usd),
+                _money(c, language, bar.cost_high_usd),
+                _say(bar.winner_low, language),
+                _say(bar.winner_high, language),
             ]
-            for bar in c.tornado
+            for bar in moving
         ],
-        [abs(bar.cost_high_usd - bar.cost_low_usd) for bar in c.tornado],
-        tuple(c.money(abs(bar.cost_high_usd - bar.cost_low_usd)) for bar in c.tornado),
+        [abs(bar.cost_high_usd - bar.cost_low_usd) for bar in moving],
+        tuple(_money(c, language, abs(bar.cost_high_usd - bar.cost_low_usd)) for bar in moving),
     )
+
+
+def _moves_nothing(bar: Bar) -> bool:
+    return bar.cost_low_usd == bar.cost_high_usd and bar.winner_low == bar.winner_high
+
+
+def _unmoved(c: Comparison, language: Language) -> list[str]:
+    """What was varied without any effect, in one line."""
+    still = [_say(bar.parameter, language) for bar in c.tornado if _moves_nothing(bar)]
+    return [f"{_say('Without effect on the cheapest choice', language)}: {', '.join(still)}"] if still else []
 
 
 def _thumbs(c: Comparison, language: Language) -> Table:
@@ -310,7 +324,7 @@ def _thumbs(c: Comparison, language: Language) -> Table:
         accelerators = f"{plan.accelerators:,}"
         rows.append(
             [
-                f"{label(one)} ({_say('plan', language)})",
+                f"{_say(label(one), language)} ({_say('plan', language)})",
                 f"{plan.mfu:.1%}",
                 accelerators,
                 accelerators,
@@ -339,20 +353,31 @@ def _assumptions(c: Comparison, language: Language) -> Table:
         [_say(name, language) for name in ("name", "value", "unit", "estimated", "date", "source")],
         [
             [
-                one["name"],
+                name,
                 one["value"] if isinstance(one["value"], str) else _figure(one["value"]),
-                one["unit"],
+                unit,
                 yes if one["estimated"] else "",
                 one["date"],
                 one["source"],
             ]
             for one in c.assumptions()
+            for name, unit in [
+                assumption_in_chinese(one["name"], one["unit"]) if language == "zh" else (one["name"], one["unit"])
+            ]
         ],
     )
 
 
+def _count(number: float) -> str:
+    """A number of tokens for people: 2T, 500B."""
+    for scale, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
+        if number >= scale:
+            return f"{number / scale:.4g}{letter}"
+    return f"{number:,.0f}"
+
+
 def _figure(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= 1e3 else f"{value:.4g}"
 
 
 def _markdown(title: str, sections: Sequence[Section]) -> str:

@@ -22,6 +22,7 @@ _COLUMNS = {
     "offers": "provider region accelerator accelerators_per_server tenure price",
     "currencies": "usd",
     "assumptions": "title value",
+    "regions": "electricity_per_kwh currency carbon_kg_per_kwh",
     "trainings": "model accelerator accelerators tokens hours days",
 }
 """What ``catalog list`` shows of each kind besides name and date."""

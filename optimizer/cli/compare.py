@@ -92,6 +92,12 @@ def compare(
     currency: Annotated[
         str, typer.Option("--currency", metavar="CODE", help="Currency of tables and memo, at the catalog's rate.")
     ] = "USD",
+    region: Annotated[
+        str | None,
+        typer.Option(
+            "--region", metavar="NAME", help="Where bought servers stand; `clusterplan catalog list regions`."
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write a decision memo: FILE.html or FILE.md.")
     ] = None,
@@ -151,6 +157,7 @@ def compare(
         seed=seed,
         thumb_parameters=None if thumb_params is None else parse_positive(thumb_params, COUNT_UNITS, "--thumb-params"),
         currency=currency,
+        region=region,
     )
     if report is not None:
         try:

@@ -117,6 +117,43 @@ def test_the_memo_is_one_file(lang: str, heading: str, tmp_path: Path, capsys: p
     assert len(tables) > 40
 
 
+def test_the_chinese_memo_is_chinese(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Names, sources and quoted catalog notes aside, no sentence is left in English."""
+    text = tmp_path / "memo.md"
+    assert run([*SMALL, "--report", str(text), "--lang", "zh"], capsys)[0] == 0
+    for line in text.read_text("utf-8").splitlines():
+        *cells, last = re.split(r" \| ?", line.strip("| ")) if line.startswith("|") else ["", line]
+        told = re.sub(r"原文:.*", "", " ".join(cells) if len(cells) == 5 else " ".join([*cells, last]))
+        told = re.sub(r"\S+ 未说明服务器间网络.*|[^:]* 未说明.*", "", told)
+        assert not re.search(r"[a-z]{2,} [a-z]{2,} [a-z]{2,}", told), line
+
+
+def test_a_region_sets_electricity_and_carbon(capsys: pytest.CaptureFixture[str]) -> None:
+    def bought(*more: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        found = json.loads(run([*SMALL, "--json", *more], capsys)[1])
+        return next(one for one in found["ranking"] if one["tenure"] == "buy"), found
+
+    usual, everywhere = bought()
+    there, here = bought("--region", "finland")
+    regions = {one["name"]: one for one in everywhere["regions"]}
+    assert len(regions) >= 6
+    assert regions["finland"]["carbon_kg_per_kwh"] == 0.079
+    finland = next(one for one in regions["finland"]["choices"] if one["tenure"] == "buy")
+    assert there["cost_usd"] > usual["cost_usd"]
+    same = there["best"]["accelerators"] == usual["best"]["accelerators"]
+    assert not same or there["best"]["cost"]["electricity"] == pytest.approx(finland["electricity_usd"])
+    assert there["carbon_kg"] == pytest.approx(there["energy_kwh"] * 0.079)
+    assert any(one["source"].startswith("region finland") for one in here["assumptions"])
+    unknown, _ = bought("--region", "us-iowa")
+    assert unknown["carbon_kg"] is None
+    assert run([*SMALL, "--region", "atlantis"], capsys)[0] == 2
+
+
+def test_a_surer_choice_stands_beside_a_winner_that_may_be_late(scenario: dict[str, Any]) -> None:
+    assert scenario["ranking"][0]["p_deadline"] < 0.9 <= scenario["surer"]["p_deadline"]
+    assert scenario["surer"]["cost_usd"] >= scenario["ranking"][0]["cost_usd"]
+
+
 def test_json_is_the_same_twice(capsys: pytest.CaptureFixture[str]) -> None:
     first = run([*SMALL, "--json", "--range", "mfu=0.9:1.1"], capsys)[1]
     assert first == run([*SMALL, "--json", "--range", "mfu=0.9:1.1"], capsys)[1]
