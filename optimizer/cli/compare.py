@@ -8,28 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from optimizer.cli.options import (
-    Budget,
-    CatalogDirs,
-    Deadline,
-    Frameworks,
-    GlobalBatch,
-    GlobalBatchTokens,
-    Goodput,
     Hardware,
     Json,
-    MaxAccelerators,
-    Model,
-    Optimizer,
-    Precision,
-    Seq,
-    Tokens,
     parse_share,
 )
+from optimizer.cli.question import Demand, asking
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("compare")(compare)
+    app.command("compare")(asking(compare, without=("offers", "hardware")))
 
 
 def parse_range(text: str) -> tuple[str, tuple[float, float]]:
@@ -52,23 +40,9 @@ def parse_range(text: str) -> tuple[str, tuple[float, float]]:
 
 
 def compare(
-    model: Model,
-    tokens: Tokens,
+    *,
+    demand: Demand,
     hardware: Hardware,
-    deadline: Deadline = None,
-    budget: Budget = None,
-    max_accelerators: MaxAccelerators = None,
-    seq: Seq = None,
-    global_batch: GlobalBatch = None,
-    global_batch_tokens: GlobalBatchTokens = None,
-    precision: Precision = None,
-    framework: Frameworks = None,
-    optimizer: Optimizer = "adamw",
-    goodput: Goodput = None,
-    confidence: Annotated[
-        str,
-        typer.Option("--confidence", metavar="SHARE", help="Probability with which the deadline must be met: 90%."),
-    ] = "50%",
     charge: Annotated[
         str, typer.Option("--charge", help="Charge a purchase to the job pro-rata (hours of use) or full.")
     ] = "pro-rata",
@@ -102,7 +76,6 @@ def compare(
         Path | None, typer.Option("--report", metavar="FILE", help="Write a decision memo: FILE.html or FILE.md.")
     ] = None,
     lang: Annotated[str, typer.Option("--lang", help="Language of the memo: en or zh.")] = "en",
-    catalog: CatalogDirs = None,
     json: Json = False,
 ) -> None:
     """Compare hardware, rented, reserved and bought: the whole bill, the odds, and what would flip the decision.
@@ -118,36 +91,18 @@ def compare(
     from catalogs.errors import UsageError
     from catalogs.quantity import COUNT_UNITS, parse_positive
     from optimizer.cli.compare_view import show_comparison
-    from optimizer.cli.layers import open_catalog
     from optimizer.cli.output import complain, emit_json
     from optimizer.compare import compare as find
     from optimizer.memo import memo
     from optimizer.ownership import Terms
-    from optimizer.request import read_job
 
     if lang not in {"en", "zh"}:
         raise UsageError(f"--lang {lang!r} is none of en, zh")
     form = None if report is None else report.suffix.lower().removeprefix(".")
     if form not in {None, "html", "md"}:
         raise UsageError(f"--report {report}: the name must end in .html or .md")
-    opened = open_catalog(catalog)
-    job = read_job(
-        opened,
-        model,
-        tokens,
-        deadline_s=deadline,
-        hardware=hardware or (),
-        budget_usd=None if budget is None else budget.usd({name: c.usd for name, c in opened.currencies.items()}),
-        max_accelerators=max_accelerators,
-        seq=seq,
-        global_batch=global_batch,
-        global_batch_tokens=global_batch_tokens,
-        precision=_typed(precision),
-        frameworks=framework or (),
-        optimizer=optimizer,
-        goodput=goodput,
-        confidence=parse_share(confidence, "--confidence"),
-    )
+    opened = demand.open()
+    job = demand.demanded(opened, hardware=hardware or ())
     found = find(
         job,
         opened,

@@ -216,6 +216,10 @@ Goodput = Annotated[
         "--goodput", metavar="SHARE", help="Share of time that makes progress; default: the catalog's assumption."
     ),
 ]
+Confidence = Annotated[
+    str,
+    typer.Option("--confidence", metavar="SHARE", help="Probability with which the deadline must be met: 90%."),
+]
 Top = Annotated[int, typer.Option("--top", "-n", min=0, help="How many alternatives to show.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 CatalogDirs = Annotated[

@@ -7,51 +7,21 @@ from typing import Annotated, Any
 import typer
 
 from optimizer.cli.options import (
-    Budget,
-    CatalogDirs,
-    Deadline,
-    Frameworks,
-    GlobalBatch,
-    GlobalBatchTokens,
-    Goodput,
-    Hardware,
     Json,
-    MaxAccelerators,
-    Model,
-    Offers,
-    Optimizer,
-    Precision,
-    Seq,
-    Tokens,
     parse_share,
     split_names,
 )
+from optimizer.cli.question import Demand, asking
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("refine")(refine)
+    app.command("refine")(asking(refine))
 
 
 def refine(
-    model: Model,
-    tokens: Tokens,
-    deadline: Deadline = None,
-    hardware: Hardware = None,
-    budget: Budget = None,
-    max_accelerators: MaxAccelerators = None,
-    seq: Seq = None,
-    global_batch: GlobalBatch = None,
-    global_batch_tokens: GlobalBatchTokens = None,
-    precision: Precision = None,
-    framework: Frameworks = None,
-    optimizer: Optimizer = "adamw",
-    goodput: Goodput = None,
-    offers: Offers = None,
-    confidence: Annotated[
-        str,
-        typer.Option("--confidence", metavar="SHARE", help="Probability with which the deadline must be met: 90%."),
-    ] = "50%",
+    *,
+    demand: Demand,
     extend: Annotated[
         list[str] | None,
         typer.Option(
@@ -89,7 +59,6 @@ def refine(
             help="Where the study is kept: sqlite:///FILE, postgresql://…, mysql://…, journal:///FILE; or none.",
         ),
     ] = "sqlite:///clusterplan-refine.db",
-    catalog: CatalogDirs = None,
     json: Json = False,
 ) -> None:
     """Look for plans beyond the enumerable space, from its exact optimum onwards; never worse than it.
@@ -109,7 +78,6 @@ def refine(
       clusterplan refine -m llama-2-13b -t 500B -d 60d -H a100-sxm-80g --objectives cost,days,accelerators --workers 2
     """
     from optimizer.cli import INTERRUPTED
-    from optimizer.cli.layers import open_catalog
     from optimizer.cli.output import emit_json
     from optimizer.cli.progress import progress_bar
     from optimizer.cli.refine_view import show_refined
@@ -117,31 +85,12 @@ def refine(
     from optimizer.extended.problem import OBJECTIVES
     from optimizer.extended.refine import refine as find
     from optimizer.extended.sampler import SAMPLERS
-    from optimizer.request import read_job
 
     added: Any = _known("--extend", extend or list(EXTENSIONS), EXTENSIONS)
     wanted: Any = _known("--objectives", objectives or ["cost"], OBJECTIVES)
     chosen: Any = _known("--sampler", [sampler], SAMPLERS)[0] if sampler else None
-    checked: Any = precision
-    opened = open_catalog(catalog)
-    job = read_job(
-        opened,
-        model,
-        tokens,
-        deadline_s=deadline,
-        hardware=hardware or (),
-        budget_usd=None if budget is None else budget.usd({name: c.usd for name, c in opened.currencies.items()}),
-        max_accelerators=max_accelerators,
-        seq=seq,
-        global_batch=global_batch,
-        global_batch_tokens=global_batch_tokens,
-        precision=checked,
-        frameworks=framework or (),
-        offers=offers or (),
-        optimizer=optimizer,
-        goodput=goodput,
-        confidence=parse_share(confidence, "--confidence"),
-    )
+    opened = demand.open()
+    job = demand.demanded(opened)
     with progress_bar("sampling plans") as report:
         found = find(
             job,
