@@ -66,7 +66,7 @@ class Bounds:
     def shard_floors(self, layers: Layers) -> Column:
         """The objective that no layout with a shard can go below."""
         s, work_s = self._space.shards, self.shard_work_s(layers)
-        replicas = float(np.max(self._space.choices.pipe.pp)) * self._space.replicas.most(s.micro_batch)
+        replicas = float(np.max(self._space.choices.pipe.pp, initial=1.0)) * self._space.replicas.most(s.micro_batch)
         largest = s.tp * s.cp * np.minimum(replicas, np.floor(self._space.replicas.limit / (s.tp * s.cp)))
         return self._floor(work_s, s.tp * s.cp, work_s / largest)
 

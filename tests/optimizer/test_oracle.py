@@ -417,6 +417,14 @@ def test_sharing_state_in_groups_wins_over_a_slow_network_as_in_plain_enumeratio
     assert 1 < winner["zero_group"] < winner["dp"]
 
 
+def test_a_model_that_no_stage_can_hold_whole_has_no_plan() -> None:
+    odd = EVERY.model_copy(update={"name": "odd", "layers": 5})
+    job = replace(JOBS["fully sharded data parallelism"], model=odd, hardware=("a800-sxm-80g",))
+    found, _ = sites(job, CATALOG)
+    assert search(job, found, CATALOG, keep=1)[1].space == 0
+    check(job, CATALOG, "cost")
+
+
 def check(job: Job, catalog: Catalog, objective: Objective) -> None:
     """Pruned search, full evaluation and plain loops: the same space and the same best row."""
     try:
