@@ -403,7 +403,8 @@ def test_failures_that_cost_much_move_the_optimum_as_in_plain_enumeration(name: 
 
 @pytest.mark.parametrize("model", [DENSE, WIDE])
 def test_sharing_state_in_groups_wins_over_a_slow_network_as_in_plain_enumeration(model: Model) -> None:
-    slow = with_fabric(CATALOG, CATALOG.fabrics["ethernet-25"])
+    roce = CATALOG.fabrics["roce-100"]
+    slow = with_fabric(CATALOG, roce.model_copy(update={"port_bytes_per_s": roce.port_bytes_per_s / 4}))
     job = replace(
         JOBS["fully sharded data parallelism"],
         model=model,
