@@ -239,6 +239,8 @@ def test_every_figure_agrees_with_the_second_implementation(case: tuple[Job, Sit
         pue=1.54,
         usd_per_kwh=0.0861,
         spares=lambda servers: spares_of(servers, site.server_accelerators, CATALOG),
+        least_servers=offer.min_servers or 1,
+        least_hours=offer.min_hours or 0.0,
     )
     inputs = Inputs(
         site.accelerator,
