@@ -10,6 +10,7 @@ from typer.main import get_command
 
 from optimizer.cli import (
     afford,
+    backtest,
     calibrate,
     catalog,
     compare,
@@ -48,6 +49,7 @@ COMMANDS = (
     levers.register,
     footprint.register,
     replan.register,
+    backtest.register,
     envelope.register,
     validate.register,
     calibrate.register,

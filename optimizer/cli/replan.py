@@ -44,7 +44,7 @@ def replan(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and print; record and send nothing.")] = False,
-    min_saving: Annotated[float, typer.Option("--min-saving", metavar="USD", help="Least saving to act on.")] = 1000.0,
+    min_saving: Annotated[float, typer.Option("--min-saving", metavar="USD", help="Least saving to act on.")] = 300.0,
     min_share: Annotated[float, typer.Option("--min-saving-share", metavar="SHARE", help="And as a share.")] = 0.05,
     cool_down: Annotated[float, typer.Option("--cool-down", metavar="DAYS", help="Rest after a move.")] = 7.0,
     jump: Annotated[float, typer.Option("--jump", metavar="FACTOR", help="Change that is held back.")] = 3.0,

@@ -53,6 +53,16 @@ class Standing:
         """Way of paying."""
         return self.key.rsplit("|", 1)[1]
 
+    @property
+    def per_server(self) -> int:
+        """Accelerators in the smallest unit sold."""
+        return int(self.key.split("|")[4])
+
+    @property
+    def charged(self) -> int:
+        """Accelerators that are paid for: whole units."""
+        return math.ceil(self.accelerators / self.per_server) * self.per_server
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -143,9 +153,9 @@ def decide(
     affordable = kept is not None and kept[0] <= budget
     if best is None:
         return _no_choice(job, standing, kept, time_s, begin)
-    exit_usd = _exit_usd(job, standing, best, as_of)
-    move_usd = exit_usd + (best.usd_per_price - _hours_without_loss(best, lost_s)) * best.usd
-    change_usd = best.cost_usd + exit_usd
+    leaving_usd = exit_usd(job, standing, best.key, best.accelerators, as_of)
+    move_usd = leaving_usd + (best.usd_per_price - _hours_without_loss(best, lost_s)) * best.usd
+    change_usd = best.cost_usd + leaving_usd
     target = _standing_of(best, as_of, running=running)
     base = Verdict(job.name, "keep", "", standing, None, None, change_usd, move_usd, None)
     if kept is None:
@@ -158,7 +168,7 @@ def decide(
     now = _priced(standing, market)
     base = replace(base, keep_usd=keep_usd, saving_usd=saving, ends=_date_after(begin, keep_s), standing=now)
     if change_usd > budget and not affordable:
-        enough = max((budget - exit_usd - best.energy_usd) / best.usd_per_price, 0.0)
+        enough = max((budget - leaving_usd - best.energy_usd) / best.usd_per_price, 0.0)
         reason = f"nothing costs less than the {max(budget, 0.0):,.0f} USD that are left"
         return replace(base, kind="infeasible", reason=reason, flips_at=enough, flips_key=best.key)
     if not in_time or not affordable:
@@ -173,14 +183,14 @@ def decide(
         if other is None:
             return {}
         # What it costs to stay is in proportion to its price.
-        cost_usd = job.rules.leave_usd(other.cost_usd + _exit_usd(job, standing, other, as_of))
+        cost_usd = job.rules.leave_usd(other.cost_usd + exit_usd(job, standing, other.key, other.accelerators, as_of))
         return {"flips_at": now.usd * cost_usd / keep_usd, "flips_key": standing.key, "flips_above": True}
 
     if best.key == standing.key and best.accelerators == standing.accelerators:
         base = replace(base, saving_usd=0.0, move_usd=0.0, change_usd=keep_usd, reason="still the cheapest plan")
         return replace(base, **leave())
     needed = job.rules.needed_usd(keep_usd)
-    flips, wins_above = _flip(job.rules, best, now, keep_usd, exit_usd)
+    flips, wins_above = _flip(job.rules, best, now, keep_usd, leaving_usd)
     found = leave() if flips is None else {"flips_at": flips, "flips_key": best.key, "flips_above": wins_above}
     base = replace(base, **found)
     if saving < needed:
@@ -205,18 +215,18 @@ def decide(
     )
 
 
-def _flip(rules: Rules, best: Choice, now: Standing, keep_usd: float, exit_usd: float) -> tuple[float | None, bool]:
+def _flip(rules: Rules, best: Choice, now: Standing, keep_usd: float, leaving_usd: float) -> tuple[float | None, bool]:
     """The price of the best plan's offer at which a move is just worth it, and whether it is so above that price."""
     if best.key != now.key or not _follows(now):
         return max(
-            (keep_usd - rules.needed_usd(keep_usd) - exit_usd - best.energy_usd) / best.usd_per_price, 0.0
+            (keep_usd - rules.needed_usd(keep_usd) - leaving_usd - best.energy_usd) / best.usd_per_price, 0.0
         ), False
     # Another size of the same offer: both costs are in proportion to the one price.
     stay, go = keep_usd / now.usd, best.usd_per_price
     if go >= stay * (1 - rules.min_saving_share):
         return None, True
     share = stay * (1 - rules.min_saving_share) - go
-    return max((rules.min_saving_usd + exit_usd) / (stay - go), exit_usd / share), True
+    return max((rules.min_saving_usd + leaving_usd) / (stay - go), leaving_usd / share), True
 
 
 def with_news(verdict: Verdict, before: Verdict | None, rules: Rules) -> Verdict:
@@ -332,10 +342,9 @@ def _kept(
     usd = _priced(standing, market).usd
     if standing.tenure == "purchase":
         # What runs is paid for; what is only planned is still to be bought.
-        per_server = int(standing.key.split("|")[4])
-        return (0.0 if standing.running else math.ceil(standing.accelerators / per_server) * usd), wall_s
+        return (0.0 if standing.running else standing.charged / standing.per_server * usd), wall_s
     term_s = _term_left_s(standing, as_of)
-    return standing.accelerators * usd * max(wall_s, term_s) / HOUR_S, wall_s
+    return standing.charged * usd * max(wall_s, term_s) / HOUR_S, wall_s
 
 
 def _term_left_s(standing: Standing, as_of: datetime.date) -> float:
@@ -346,16 +355,16 @@ def _term_left_s(standing: Standing, as_of: datetime.date) -> float:
     return max(term_s - (as_of - datetime.date.fromisoformat(standing.since)).days * DAY_S, 0.0)
 
 
-def _exit_usd(job: PlannedJob, standing: Standing, best: Choice, as_of: datetime.date) -> float:
-    """What leaving costs, none of which follows the new price."""
-    if not standing.running or (best.key == standing.key and best.accelerators == standing.accelerators):
+def exit_usd(job: PlannedJob, standing: Standing, key: str, accelerators: int, as_of: datetime.date) -> float:
+    """What leaving the standing plan for another one costs, none of which follows the new price."""
+    if not standing.running or (key == standing.key and accelerators == standing.accelerators):
         return 0.0
     switching = job.entry.switching
     usd = switching.penalty_usd
-    if best.key.split("|")[:2] != standing.key.split("|")[:2]:
+    if key.split("|")[:2] != standing.key.split("|")[:2]:
         usd += job.checkpoint_gb * switching.egress_usd_per_gb
     if standing.tenure != "purchase":
-        usd += standing.accelerators * standing.usd * _term_left_s(standing, as_of) / HOUR_S
+        usd += standing.charged * standing.usd * _term_left_s(standing, as_of) / HOUR_S
     return usd
 
 

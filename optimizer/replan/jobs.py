@@ -37,7 +37,7 @@ class Rules(_Entry):
         news_share: rise of the price of a plan that stands, since it was last reported, that is reported.
     """
 
-    min_saving_usd: float = Field(default=1000.0, ge=0)
+    min_saving_usd: float = Field(default=300.0, ge=0)
     min_saving_share: float = Field(default=0.05, ge=0, lt=1)
     cool_down_days: float = Field(default=7.0, ge=0)
     news_share: float = Field(default=0.25, gt=0)

@@ -13,9 +13,10 @@ import io
 import json
 import os
 import zipfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ _DESCRIPTIVE = {"title", "sources", "date", "estimated", "notes"}
 
 @dataclass(frozen=True)
 class Layouts:
-    """The fastest layout of every cluster size of a site, for one job.
+    """The fastest layout of every cluster size of a site that is faster than all smaller ones, for one job.
 
     Attributes:
         accelerators: cluster sizes, ascending.
@@ -75,7 +76,7 @@ class Steps:
     """The layouts with the fastest step for every cluster size and number of sequences per step: for any tokens.
 
     A step depends on the tokens of the whole job in nothing but the number of steps, so jobs that differ only in
-    tokens share these. One that trains fewer sequences in more time than another of its size is left out.
+    tokens share these. One that trains no more sequences in no less time than a cluster no larger is left out.
 
     Attributes:
         accelerators: cluster sizes, ascending.
@@ -96,6 +97,9 @@ class Steps:
         wall_s = training_steps(np.asarray(tokens), self.sequences, np.asarray(float(seq))) * self.step_s
         order = np.lexsort((wall_s, self.accelerators))
         first = order[np.flatnonzero(np.diff(self.accelerators[order], prepend=-1.0))]
+        # A cluster that is no faster than a smaller one is never cheaper at the same offer.
+        faster = wall_s[first] < np.minimum.accumulate(np.concatenate([[np.inf], wall_s[first][:-1]]))
+        first = first[faster]
         return Layouts(self.accelerators[first], wall_s[first], self.degrees[first], self.names)
 
 
@@ -105,7 +109,7 @@ class _Fastest:
     threshold = float("inf")
 
     def __init__(self) -> None:
-        self.best: dict[tuple[int, int], tuple[float, dict[str, int]]] = {}
+        self._layouts: dict[int, Callable[[], dict[str, int]]] = {}
         self._keys = np.empty(0, dtype=np.int64)
         self._step_s = np.empty(0)
 
@@ -123,23 +127,32 @@ class _Fastest:
         order = faster[np.lexsort((step_s[faster], keys[faster]))]
         new = order[np.flatnonzero(np.diff(keys[order], prepend=-1))]
         for one in new:
-            found = scored.layout(int(groups[one]), int(rows[one]), int(places[one]))
-            self.best[divmod(int(keys[one]), _BATCHES)] = float(step_s[one]), found
+            # Most of these are beaten later: the degrees are spelled out for those that are not.
+            self._layouts[int(keys[one])] = partial(scored.layout, int(groups[one]), int(rows[one]), int(places[one]))
         # Of equal keys the first is kept: the new one.
         keys, first = np.unique(np.concatenate([keys[new], self._keys]), return_index=True)
         self._keys, self._step_s = keys, np.concatenate([step_s[new], self._step_s])[first]
 
-    def undominated(self) -> list[tuple[int, int]]:
-        """Sizes and sequences, ascending, without those that another one of the same size beats in both."""
-        kept: list[tuple[int, int]] = []
-        size, fastest = -1, float("inf")
-        for key in sorted(self.best, reverse=True):
-            if key[0] != size:
-                size, fastest = key[0], float("inf")
-            if self.best[key][0] < fastest:
-                fastest = self.best[key][0]
-                kept.append(key)
-        return kept[::-1]
+    def steps(self) -> Steps:
+        """What is kept, without those that a cluster no larger beats in sequences and seconds."""
+        kept: list[int] = []
+        best = np.empty((0, 2))  # sequences and seconds that no other one of the clusters so far beats
+        # By size, and of one size those with more sequences first.
+        sizes, sequences = np.divmod(self._keys, _BATCHES)
+        for one in np.lexsort((-sequences, sizes)):
+            row = np.array([sequences[one], self._step_s[one]])
+            if not np.any((best[:, 0] >= row[0]) & (best[:, 1] <= row[1])):
+                best = np.vstack([best[(best[:, 0] > row[0]) | (best[:, 1] < row[1])], row])
+                kept.append(int(one))
+        layouts = [self._layouts[int(self._keys[one])]() for one in kept]
+        names = tuple(layouts[0]) if layouts else ()
+        return Steps(
+            sizes[kept].astype(np.float64),
+            sequences[kept].astype(np.float64),
+            self._step_s[kept],
+            np.array([list(one.values()) for one in layouts], dtype=np.int64).reshape(len(kept), len(names)),
+            names,
+        )
 
 
 class LayoutCache:
@@ -223,16 +236,7 @@ def evaluate(job: Job, site: Site, catalog: Catalog) -> Steps:
     fastest = _Fastest()
     searched = SiteSearch(one_step, replace(site, prices=(any_price,)), catalog, "cost", Spaces(one_step))
     searched.run(fastest, Certificate())  # type: ignore[arg-type]
-    keys = fastest.undominated()
-    names = tuple(fastest.best[keys[0]][1]) if keys else ()
-    degrees = [[fastest.best[key][1][name] for name in names] for key in keys]
-    return Steps(
-        np.array([size for size, _ in keys], dtype=np.float64),
-        np.array([sequences for _, sequences in keys], dtype=np.float64),
-        np.array([fastest.best[key][0] for key in keys]),
-        np.array(degrees, dtype=np.int64).reshape(len(keys), len(names)),
-        names,
-    )
+    return fastest.steps()
 
 
 def physical_digest(job: Job, site: Site, catalog: Catalog) -> str:

@@ -80,6 +80,7 @@ class Market:
         self.catalog, self._keys = with_book(catalog, book)
         self._held = {quote.accelerator for quote in book.quotes}
         self._sites: dict[tuple[object, ...], list[tuple[Site, list[_Ladder]]]] = {}
+        self._scanned: dict[int, tuple[Job, list[_Stall]]] = {}
 
     def sites_of(self, job: Job) -> list[tuple[Site, list[_Ladder]]]:
         """The sites of a job with their prices by tenure."""
@@ -133,15 +134,17 @@ class Market:
             without: key of an offer that is left out.
         """
         best: Choice | None = None
-        for site, layouts, ladder in self._scan(job):
+        for stall in self._scan(job):
+            if best is not None and stall.floor_usd * share_left > best.cost_usd:
+                break
             row = 0
-            if ladder.offers[0] == without:
+            if stall.ladder.offers[0] == without:
                 row = 1
-            elif ladder.beaten and not without:
+            elif stall.ladder.beaten and not without:
                 continue
-            if row == len(ladder.offers):
+            if row == len(stall.ladder.offers):
                 continue
-            choice = _cheapest(ladder, row, layouts, site, share_left, deadline_s, lost_s)
+            choice = _cheapest(stall, row, share_left, deadline_s, lost_s)
             if choice is not None and (best is None or choice.order < best.order):
                 best = choice
         return best
@@ -150,17 +153,17 @@ class Market:
         self, job: Job, key: str, accelerators: int, share_left: float, deadline_s: float, lost_s: float = 0.0
     ) -> Choice | None:
         """A given cluster at a given offer, if it is on offer and ends in time; arguments as for :meth:`best`."""
-        for site, layouts, ladder in self._scan(job):
-            if key in ladder.offers:
-                row = ladder.offers.index(key)
-                return _cheapest(ladder, row, layouts, site, share_left, deadline_s, lost_s, accelerators)
+        for stall in self._scan(job):
+            if key in stall.ladder.offers:
+                row = stall.ladder.offers.index(key)
+                return _cheapest(stall, row, share_left, deadline_s, lost_s, accelerators)
         return None
 
     def most(self, job: Job, key: str) -> float:
         """Accelerators that can be had at an offer; infinite where nobody says, or where it is not in the book."""
-        for _, _, ladder in self._scan(job):
-            if key in ladder.offers:
-                return ladder.tariff.max_accelerators
+        for stall in self._scan(job):
+            if key in stall.ladder.offers:
+                return stall.ladder.tariff.max_accelerators
         return math.inf
 
     def wall_s(self, job: Job, key: str, accelerator: str, accelerators: int) -> float | None:
@@ -173,37 +176,63 @@ class Market:
             accelerators: of which no more are used.
         """
         best: dict[bool, float] = {}
-        for _, layouts, ladder in self._scan(replace(job, hardware=(accelerator,), tenures=TENURES)):
+        for site, ladders in self._sites_on(accelerator, job):
+            layouts = self.cache.get(job, site, self.catalog)
             end = int(np.searchsorted(layouts.accelerators, accelerators, side="right"))
             if end:
-                exact = key in ladder.offers
-                whole = float(layouts.wall_s[:end].min())
+                exact = any(key in ladder.offers for ladder in ladders)
+                # Every cluster of the list is faster than all smaller ones.
+                whole = float(layouts.wall_s[end - 1])
                 best[exact] = min(whole, best.get(exact, whole))
         return best.get(True, best.get(False))
 
-    def _scan(self, job: Job) -> list[tuple[Site, Layouts, _Ladder]]:
-        found = []
-        for site, ladders in self.sites_of(job):
-            wanted = [ladder for ladder in ladders if ladder.tenure in job.tenures]
-            if wanted:
-                layouts = self.cache.get(job, site, self.catalog)
-                found += [(site, layouts, ladder) for ladder in wanted if len(layouts.accelerators)]
-        return found
+    def _scan(self, job: Job) -> list[_Stall]:
+        """All ways of renting or buying that a job considers, those that can be cheapest first."""
+        known = self._scanned.get(id(job))
+        if known is None or known[0] is not job:
+            stalls = []
+            for site, ladders in self.sites_of(job):
+                wanted = [ladder for ladder in ladders if ladder.tenure in job.tenures]
+                layouts = self.cache.get(job, site, self.catalog) if wanted else None
+                if layouts is not None and len(layouts.accelerators):
+                    stalls += [_Stall.of(site, layouts, ladder) for ladder in wanted]
+            # The job is kept, so that its identity stays its own.
+            known = self._scanned[id(job)] = job, sorted(stalls, key=lambda one: one.floor_usd)
+        return known[1]
+
+
+@dataclass(frozen=True)
+class _Stall:
+    """A site's layouts for a job, and the prices of one tenure and cap there.
+
+    Attributes:
+        site, layouts, ladder: as named.
+        servers: of each layout, whole ones.
+        floor_usd: what the whole job cannot cost less than at the lowest price.
+    """
+
+    site: Site
+    layouts: Layouts
+    ladder: _Ladder
+    servers: NDArray[np.float64]
+    floor_usd: float
+
+    @classmethod
+    def of(cls, site: Site, layouts: Layouts, ladder: _Ladder) -> _Stall:
+        """With what follows from the three."""
+        servers = np.ceil(layouts.accelerators / site.server_accelerators)
+        hours = servers * site.server_accelerators * layouts.wall_s / HOUR_S
+        # What is bought is paid whole, however little is left. The factor leaves room for rounding.
+        floor = 0.0 if ladder.tenure == "purchase" else float(hours.min() * ladder.usd[0]) * (1 - 1e-9)
+        return cls(site, layouts, ladder, servers, floor)
 
 
 def _cheapest(
-    ladder: _Ladder,
-    row: int,
-    layouts: Layouts,
-    site: Site,
-    share_left: float,
-    deadline_s: float,
-    lost_s: float,
-    accelerators: int | None = None,
+    stall: _Stall, row: int, share_left: float, deadline_s: float, lost_s: float, accelerators: int | None = None
 ) -> Choice | None:
     """The cheapest cluster (of a given size) at one price that ends in time and can be had."""
+    site, layouts, ladder, servers = stall.site, stall.layouts, stall.ladder, stall.servers
     wall_s = layouts.wall_s * share_left + lost_s
-    servers = np.ceil(layouts.accelerators / site.server_accelerators)
     if ladder.tenure == "purchase":
         charged = servers + ladder.tariff.spares(servers)
         fixed = np.asarray(ladder.tariff.components(layouts.accelerators, wall_s)["energy"], dtype=np.float64)
@@ -216,10 +245,12 @@ def _cheapest(
     if accelerators is not None:
         possible &= layouts.accelerators == accelerators
     cost = np.where(possible, charged * usd + fixed, np.inf)
-    # Of equal costs the faster, then the smaller cluster.
-    place = int(np.lexsort((layouts.accelerators, wall_s, cost))[0])
-    if not np.isfinite(cost[place]):
+    least = cost.min()
+    if not np.isfinite(least):
         return None
+    # Of equal costs the faster cluster (of equal times there is only the smallest one).
+    equal = np.flatnonzero(cost == least)
+    place = int(equal[np.argmin(wall_s[equal])])
     return Choice(
         key=ladder.offers[row],
         accelerator=site.accelerator.name,
