@@ -2,8 +2,8 @@
 
 The rules are chosen on one half of the episodes and judged on the other: the one half is every other job over the
 earlier nights and the other jobs over the later ones, so that both halves know all jobs and both eras, and share no job
-in the same era. Of the rules whose mean regret is within :data:`AS_GOOD` of the least, the one with the fewest moves is chosen: a
-move takes people's time, which no bill shows.
+in the same era. Of the rules whose mean regret is within :data:`AS_GOOD` of the least, the one with the fewest moves is
+chosen: a move takes people's time, which no bill shows.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -152,7 +152,7 @@ class History:
 
     def __init__(self, url: str) -> None:
         self.url = database_url(url)
-        with self._said(DataFileError, "opened"):
+        with self.said(DataFileError, "opened"):
             self.engine = open_engine(self.url)
             self._migrate()
 
@@ -161,7 +161,8 @@ class History:
         self.engine.dispose()
 
     @contextmanager
-    def _said(self, error: type[ClusterplanError], what: str) -> Iterator[None]:
+    def said(self, error: type[ClusterplanError], what: str) -> Iterator[None]:
+        """Tell what the database complains about as an error of this program, without any password."""
         try:
             yield
         except ImportError:
@@ -193,7 +194,7 @@ class History:
         Raises:
             ClusterplanError: it cannot be written, or another night was recorded since; nothing is recorded then.
         """
-        with self._said(ClusterplanError, "written"), writing(self.engine) as connection:
+        with self.said(ClusterplanError, "written"), writing(self.engine) as connection:
             latest = connection.execute(sa.select(sa.func.max(NIGHTS.c.id))).scalar() or 0
             if after is not None and latest != after:
                 raise ClusterplanError("another run recorded a night meanwhile; nothing was recorded, run again")
@@ -233,7 +234,7 @@ class History:
 
     def numbers(self) -> list[tuple[int, str, str, int]]:
         """Number, date, inputs digest and exit code of every night, oldest first."""
-        with self._said(DataFileError, "read"), reading(self.engine) as connection:
+        with self.said(DataFileError, "read"), reading(self.engine) as connection:
             columns = (NIGHTS.c.id, NIGHTS.c.as_of, NIGHTS.c.inputs, NIGHTS.c.exit_code)
             rows = connection.execute(sa.select(*columns).order_by(NIGHTS.c.id))
             return [(int(row[0]), str(row[1]), str(row[2]), int(row[3])) for row in rows]
@@ -244,7 +245,7 @@ class History:
         Raises:
             DataFileError: there is no such night.
         """
-        with self._said(DataFileError, "read"), reading(self.engine) as connection:
+        with self.said(DataFileError, "read"), reading(self.engine) as connection:
             row = connection.execute(sa.select(NIGHTS).where(NIGHTS.c.id == number)).mappings().first()
             if row is None:
                 raise DataFileError(f"history has no night {number}")
@@ -286,13 +287,13 @@ class History:
             .join(NIGHTS, NIGHTS.c.id == SOURCES.c.night)
             .where(sa.tuple_(SOURCES.c.night, SOURCES.c.source).in_(latest))
         )
-        with self._said(DataFileError, "read"), reading(self.engine) as connection:
+        with self.said(DataFileError, "read"), reading(self.engine) as connection:
             rows = connection.execute(asked).mappings().all()
         return {row["source"]: (datetime.date.fromisoformat(row["as_of"]), _source_book(row)) for row in rows}
 
     def waiting(self) -> list[Message]:
         """Messages still to send, oldest first."""
-        with self._said(DataFileError, "read"), reading(self.engine) as connection:
+        with self.said(DataFileError, "read"), reading(self.engine) as connection:
             columns = (OUTBOX.c.id, OUTBOX.c.night, OUTBOX.c.channel, OUTBOX.c.body, NIGHTS.c.inputs)
             asked = sa.select(*columns).join(NIGHTS, NIGHTS.c.id == OUTBOX.c.night).order_by(OUTBOX.c.id)
             return [
@@ -302,21 +303,27 @@ class History:
 
     def sent(self, number: int, error: str = "") -> None:
         """Take a message off the list, or note why it could not be sent."""
-        with self._said(ClusterplanError, "written"), writing(self.engine) as connection:
+        with self.said(ClusterplanError, "written"), writing(self.engine) as connection:
             if error:
                 connection.execute(OUTBOX.update().where(OUTBOX.c.id == number).values(error=error))
             else:
                 connection.execute(OUTBOX.delete().where(OUTBOX.c.id == number))
 
-    def forget(self, keep: int) -> int:
-        """Delete all but the latest ``keep`` nights, and books that no night uses; returns how many nights."""
-        old = [one[0] for one in self.numbers()][:-keep]
-        with self._said(ClusterplanError, "written"), writing(self.engine) as connection:
-            for table in (OUTBOX, VERDICTS, SOURCES):
-                connection.execute(table.delete().where(table.c.night.in_(old)))
-            connection.execute(NIGHTS.delete().where(NIGHTS.c.id.in_(old)))
+    def needed(self) -> set[int]:
+        """Nights that the next one needs: the last, those of messages still to send, and the latest of every source."""
+        latest = sa.select(sa.func.max(SOURCES.c.night)).group_by(SOURCES.c.source)
+        queries = (sa.select(sa.func.max(NIGHTS.c.id)), sa.select(OUTBOX.c.night), latest)
+        with self.said(DataFileError, "read"), reading(self.engine) as connection:
+            return {int(night) for one in queries for night in connection.execute(one).scalars() if night is not None}
+
+    def forget(self, nights: Sequence[int]) -> None:
+        """Delete some nights, and the books that no other night uses."""
+        with self.said(ClusterplanError, "written"), writing(self.engine) as connection:
+            for number in nights:
+                for table in (OUTBOX, VERDICTS, SOURCES):
+                    connection.execute(table.delete().where(table.c.night == number))
+                connection.execute(NIGHTS.delete().where(NIGHTS.c.id == number))
             connection.execute(BOOKS.delete().where(BOOKS.c.digest.not_in(sa.select(SOURCES.c.book))))
-        return len(old)
 
 
 def _source_book(row: sa.RowMapping) -> SourceBook:

@@ -12,7 +12,7 @@ from catalogs.catalog import Catalog
 from catalogs.errors import UnsupportedError
 from catalogs.offer import Tenure
 from optimizer.job import Job
-from optimizer.market import COMMITMENT_S, Price, Site, Tariff, sites, tariffs
+from optimizer.market import Price, Site, Tariff, sites, tariffs, way_of_paying
 from optimizer.replan.book import TENURES, Book, with_book
 from optimizer.replan.layouts_cache import LayoutCache, Layouts
 
@@ -102,23 +102,24 @@ class Market:
         return self._sites[key]
 
     def _ladders(self, site: Site) -> list[_Ladder]:
-        prices: dict[tuple[Tenure, int | None], list[Price]] = {}
+        prices: dict[tuple[object, ...], list[Price]] = {}
         for price in sorted(site.prices, key=lambda one: (one.usd, self._keys[one.offer.name])):
-            prices.setdefault((price.offer.tenure, price.offer.max_servers), []).append(price)
+            prices.setdefault(way_of_paying(price.offer), []).append(price)
         ladders = []
-        most: dict[Tenure, float] = {}
+        most: dict[tuple[object, ...], float] = {}
         for tariff in tariffs(site, self.catalog):  # cheapest first
-            tenure, cap = tariff.price.offer.tenure, tariff.max_accelerators
-            same = prices[tenure, tariff.price.offer.max_servers]
+            offer, cap = tariff.price.offer, tariff.max_accelerators
+            alike = offer.tenure, offer.min_servers, offer.min_hours
+            same = prices[way_of_paying(offer)]
             ladders.append(
                 _Ladder(
                     tariff,
                     np.array([price.usd for price in same]),
                     [self._keys[price.offer.name] for price in same],
-                    beaten=cap <= most.get(tenure, 0.0),
+                    beaten=cap <= most.get(alike, 0.0),
                 )
             )
-            most[tenure] = max(cap, most.get(tenure, 0.0))
+            most[alike] = max(cap, most.get(alike, 0.0))
         return ladders
 
     def best(
@@ -207,14 +208,12 @@ class _Stall:
 
     Attributes:
         site, layouts, ladder: as named.
-        servers: of each layout, whole ones.
         floor_usd: what the whole job cannot cost less than at the lowest price.
     """
 
     site: Site
     layouts: Layouts
     ladder: _Ladder
-    servers: NDArray[np.float64]
     floor_usd: float
 
     @classmethod
@@ -224,22 +223,19 @@ class _Stall:
         hours = servers * site.server_accelerators * layouts.wall_s / HOUR_S
         # What is bought is paid whole, however little is left. The factor leaves room for rounding.
         floor = 0.0 if ladder.tenure == "purchase" else float(hours.min() * ladder.usd[0]) * (1 - 1e-9)
-        return cls(site, layouts, ladder, servers, floor)
+        return cls(site, layouts, ladder, floor)
 
 
 def _cheapest(
     stall: _Stall, row: int, share_left: float, deadline_s: float, lost_s: float, accelerators: int | None = None
 ) -> Choice | None:
     """The cheapest cluster (of a given size) at one price that ends in time and can be had."""
-    site, layouts, ladder, servers = stall.site, stall.layouts, stall.ladder, stall.servers
+    site, layouts, ladder = stall.site, stall.layouts, stall.ladder
     wall_s = layouts.wall_s * share_left + lost_s
-    if ladder.tenure == "purchase":
-        charged = servers + ladder.tariff.spares(servers)
-        fixed = np.asarray(ladder.tariff.components(layouts.accelerators, wall_s)["energy"], dtype=np.float64)
-    else:
-        term_s = COMMITMENT_S[ladder.tenure]
-        charged = servers * site.server_accelerators * np.maximum(wall_s, term_s) / HOUR_S
-        fixed = np.zeros_like(charged)
+    bill = ladder.tariff.components(layouts.accelerators, wall_s)
+    fixed = np.asarray(bill.pop("energy", np.zeros_like(wall_s)))
+    # What the price of the tariff buys, for any price of the ladder.
+    charged = np.asarray(sum(bill.values(), start=np.zeros_like(wall_s))) / ladder.tariff.price.usd
     usd = float(ladder.usd[row])
     possible = (wall_s <= deadline_s) & (layouts.accelerators <= ladder.tariff.max_accelerators)
     if accelerators is not None:
