@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from catalogs.catalog import Catalog
 from catalogs.errors import DataFileError, InfeasibleError, UnknownNameError, UsageError
 from catalogs.naming import unknown_name
 from catalogs.region import Region
 from costmodels.architecture import Architecture
+from costmodels.flops import model_flops_per_token
 from costmodels.parameters import total_params
 from costmodels.run import DAY_S
 from optimizer.catalog_variant import with_assumptions
@@ -20,7 +23,7 @@ from optimizer.contenders import Conditions, Contender, Front, contenders, front
 from optimizer.job import Job
 from optimizer.market import Refusal, where
 from optimizer.ownership import Terms
-from optimizer.rule_of_thumb import RuleOfThumb, rule_of_thumb
+from optimizer.rule_of_thumb import Bridge, RuleOfThumb, bridge, rule_of_thumb
 from optimizer.sensitivity import Bar, BreakEven, Outcome, Range, break_evens, monte_carlo, tornado
 
 SCHEMA_VERSION = "1"
@@ -137,6 +140,16 @@ class Comparison:
             "per_1t_tokens_usd": one.cost_usd / (job.tokens / 1e12),
             "per_zettaflop_usd": one.cost_usd / (flops / 1e21),
         }
+
+    def bridge(self, one: Contender) -> Bridge | None:
+        """What leads from sizing by hand to a choice (None without a deadline)."""
+        chain, job = self.thumbs.get(one.hardware), self.now.job
+        if chain is None:
+            return None
+        plan = one.best
+        per_token = float(model_flops_per_token(Architecture.of(job.model), np.asarray(float(job.seq))))
+        whole = plan.steps * plan.layout.global_batch * job.seq * per_token
+        return bridge(chain, plan, whole, job.deadline_s)
 
     def carbon_kg(self, one: Contender, region: Region | None = None) -> float | None:
         """CO2 of a choice's electricity, in a region or where the comparison stands; None where it is not known."""
@@ -268,6 +281,7 @@ class Comparison:
                     "carbon_kg": self.carbon_kg(one),
                     "unit_costs": self.unit_costs(one),
                     "risks": self.risks(one),
+                    "from_rule_of_thumb": None if (found := self.bridge(one)) is None else found.to_json(),
                 }
                 for one, outcome in zip(self.ranking, self.outcomes, strict=True)
             ],

@@ -131,7 +131,7 @@ def memo_sections(c: Comparison, language: Language = "en") -> list[Section]:
         Section(
             _say("Sizing by hand, and why the plan differs", language),
             [_say(line, language) for line in _thumb_lines(c)],
-            [_thumbs(c, language)],
+            [_thumbs(c, language), _bridges(c, language)],
         ),
         Section(_say("Energy and carbon by region", language), [], [_regions(c, language)]),
         Section(
@@ -334,6 +334,19 @@ def _thumbs(c: Comparison, language: Language) -> Table:
                 f"{plan.days:.1f}",
             ]
         )
+    return Table([_say(name, language) for name in names], rows)
+
+
+def _bridges(c: Comparison, language: Language) -> Table:
+    """Each difference between the sizing by hand and the plans as a factor; the last column is their product."""
+    names = ("choice", "by hand", "exact FLOPs", "MFU as predicted", "failures", "days left over", "plan")
+    rows = []
+    for one in c.ranking:
+        found = c.bridge(one)
+        if found is not None:
+            factors = (found.flops, found.mfu, found.goodput, found.date)
+            told = [_say(label(one), language), f"{found.by_hand:,.0f}", *(f"× {factor:.3f}" for factor in factors)]
+            rows.append([*told, f"= {found.plan:,}"])
     return Table([_say(name, language) for name in names], rows)
 
 

@@ -93,6 +93,11 @@ WORDS = {
     "share of time": "时间占比",
     "months": "月",
     "none": "无可行方案",
+    "by hand": "手工估算",
+    "exact FLOPs": "精确 FLOPs",
+    "MFU as predicted": "预测的 MFU",
+    "failures": "故障损失",
+    "days left over": "期限余量",
     "spot servers: the wait for a replacement, and that many are taken back at once": (
         "竞价实例:等待替补的时间,以及同时被大量回收"
     ),

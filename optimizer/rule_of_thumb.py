@@ -9,6 +9,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from optimizer.configuration import Configuration
+
 DAY_S = 86400.0
 
 
@@ -85,4 +87,50 @@ def rule_of_thumb(
         cluster=cluster,
         servers=math.ceil(cluster / per_server),
         days=flops / (peak_flops_per_s * cluster * mfu) / DAY_S,
+    )
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """From the accelerators by hand to those of a plan: each factor is one difference, their product the plan's size.
+
+    Attributes:
+        by_hand: accelerators before any rounding.
+        flops: attention, embedding and the exact parameters, instead of 6 · parameters · tokens.
+        mfu: the MFU that is predicted, instead of the assumed one.
+        goodput: failures and checkpoints, which take time instead of spare workers.
+        date: the plan ends before the deadline (below 1 it would be late).
+        plan: accelerators of the plan.
+    """
+
+    by_hand: float
+    flops: float
+    mfu: float
+    goodput: float
+    date: float
+    plan: int
+
+    def to_json(self) -> dict[str, Any]:
+        """All factors."""
+        return asdict(self)
+
+
+def bridge(chain: RuleOfThumb, plan: Configuration, model_flops: float, deadline_s: float) -> Bridge:
+    """What leads from the chain to a plan on the same peak.
+
+    Args:
+        chain: sizing by hand.
+        plan: the plan.
+        model_flops: of the whole run, as MFU counts them.
+        deadline_s: latest end.
+    """
+    # What its cluster does in its days, done by the deadline.
+    by_hand = chain.cluster * chain.days * DAY_S / deadline_s
+    return Bridge(
+        by_hand=by_hand,
+        flops=model_flops / chain.flops,
+        mfu=chain.mfu / plan.mfu,
+        goodput=1.0 / plan.goodput,
+        date=deadline_s / (plan.days * DAY_S),
+        plan=plan.accelerators,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -147,6 +148,16 @@ def test_a_region_sets_electricity_and_carbon(capsys: pytest.CaptureFixture[str]
     unknown, _ = bought("--region", "us-iowa")
     assert unknown["carbon_kg"] is None
     assert run([*SMALL, "--region", "atlantis"], capsys)[0] == 2
+
+
+def test_every_difference_from_the_chain_is_a_factor(scenario: dict[str, Any]) -> None:
+    for one in scenario["ranking"]:
+        steps = one["from_rule_of_thumb"]
+        chain = scenario["rule_of_thumb"][one["hardware"]]
+        assert math.ceil(steps["by_hand"]) == chain["accelerators"]
+        product = steps["by_hand"] * steps["flops"] * steps["mfu"] * steps["goodput"] * steps["date"]
+        assert product == pytest.approx(steps["plan"], rel=1e-9)
+        assert steps["plan"] == one["best"]["accelerators"]
 
 
 def test_a_surer_choice_stands_beside_a_winner_that_may_be_late(scenario: dict[str, Any]) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from catalogs.catalog import Catalog
 from costmodels.columns import Column
 from costmodels.goodput import (
     Reliability,
+    Resilience,
     checkpoint_stall_s,
     expected_goodput,
     goodput,
@@ -123,6 +127,39 @@ def test_published_effective_time(run: str) -> None:
     assert ours >= stated - 0.03
     if not bound:
         assert ours <= stated + 0.03
+
+
+CLUSTERS = {"llama": 50_677, "rsc-1": 29_538, "rsc-2": 82_051, "bloom": 43_008, "imbue": 44_800}
+"""Accelerator-hours per interruption behind the shipped rate (catalogs/data/assumptions/reliability.yaml)."""
+
+
+def test_published_effective_time_without_the_runs_own_figures() -> None:
+    """The table of docs/goodput.md: shipped assumptions, the failure rate without the run that is predicted."""
+    assumed = Catalog().assumption
+    page = (Path(__file__).parents[2] / "docs" / "goodput.md").read_text("utf-8")
+    page = page[page.index("## Predicted without looking") : page.index("## With the runs' own figures")]
+    assert assumed("accelerator-hours-per-failure") == pytest.approx(
+        np.exp(np.mean(np.log([*CLUSTERS.values()]))), rel=1e-3
+    )
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == 9
+    within = 0
+    for name, accelerators, parameters, stated, predicted, verdict in rows:
+        hours = [h for cluster, h in CLUSTERS.items() if not name.lower().startswith(cluster)]
+        ours = Resilience.from_values(
+            failures_per_accelerator_s=1 / (np.exp(np.mean(np.log(hours))) * HOUR),
+            rate_log_sigma=0.0,
+            restart_s=assumed("restart-s"),
+            checkpoint_bytes=14 * float(parameters.split()[0]),
+            accelerator_bytes_per_s=assumed("checkpoint-bytes-per-s-per-accelerator"),
+            longest_checkpoint_s=assumed("checkpoint-write-s"),
+        ).goodput(number(int(accelerators.replace(",", ""))))
+        assert predicted == f"{float(ours):.1%}", name
+        share, bound = float(stated.strip("> %")) / 100, stated.startswith(">")
+        near = float(ours) >= share - 0.03 and (bound or float(ours) <= share + 0.03)
+        assert verdict.startswith("yes") is near, name
+        within += near
+    assert within == 5
 
 
 @settings(max_examples=100, deadline=None)
