@@ -27,6 +27,9 @@ from tests.replan.nights import Nights
 from tests.replan.postgresql import Server
 from tests.replan.test_reprice import BOOK
 
+# The children touch nothing that another thread of this process may hold.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+
 PLAN = Standing(BOOK.quotes[0].key, "a100-sxm-80g", 8, 1.0, "2026-10-01")
 
 
