@@ -24,6 +24,9 @@ from optimizer.extended.sampler import SamplerName, make_sampler
 BATCH = 32
 """Points asked for at once."""
 
+NEIGHBOURS = 3
+"""One in so many points is a neighbour of the best, at least."""
+
 POINT = "point"
 """The one attribute of a stored trial: who sampled it, its parameters, and by how much each limit is exceeded.
 
@@ -88,8 +91,9 @@ class Sampling:
         self.points += size
         if self._shared is not None:
             self._shared.add_trials([self._packed(trial) for trial in told])
-        # What was known already is made up for by something new near the best.
-        for point in neighbours(problem, size - problem.evaluated + before, self._rng):
+        # What was known already is made up for by something new near the best, and some of it is asked for always.
+        count = max(size - problem.evaluated + before, size // NEIGHBOURS)
+        for point in neighbours(problem, count, self._rng):
             self._study.enqueue_trial(point)
 
     def _others(self) -> list[FrozenTrial]:
