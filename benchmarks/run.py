@@ -34,16 +34,20 @@ DAY_S = 86400.0
 BEGIN, END = "<!-- search: begin -->", "<!-- search: end -->"
 QUESTION = ("plan", "--model", "llama-2-70b", "--tokens", "2T", "--deadline", "90d", "--json")
 CLUSTERPLAN = "import sys; from optimizer.cli import main; sys.exit(main(sys.argv[1:]))"
-SCALES: tuple[tuple[str, str | None, int], ...] = (
-    ("llama-2-70b", "a800-sxm-80g", 24),
-    ("llama-2-70b", "a800-sxm-80g", 256),
-    ("llama-2-70b", "a800-sxm-80g", 4096),
-    ("llama-2-70b", None, 128),
-    ("llama-2-70b", None, 16384),
-    ("deepseek-v3", None, 4096),
-    ("deepseek-v3", None, 16384),
+SCALES: tuple[tuple[str, str | None, int, float | None], ...] = (
+    ("llama-2-70b", "a800-sxm-80g", 24, None),
+    ("llama-2-70b", "a800-sxm-80g", 256, None),
+    ("llama-2-70b", "a800-sxm-80g", 4096, 90),
+    ("llama-2-70b", None, 128, None),
+    ("llama-2-70b", None, 16384, 90),
+    ("deepseek-v3", None, 4096, 90),
+    ("deepseek-v3", None, 16384, 90),
+    ("deepseek-v3", None, 16384, None),
 )
-"""Model, hardware (None: the whole catalog) and largest cluster: 10^4 to 10^9 rows."""
+"""Model, hardware (None: the whole catalog), largest cluster and deadline in days: 10^4 to 10^9 rows of 2T tokens."""
+
+ENUMERATED = 4
+"""Of these, how many are also enumerated without bounds (the next one is the measurement ``enumeration``)."""
 
 LARGE: tuple[tuple[int, float], ...] = ((2048, 120), (4096, 60), (8192, 35), (16384, 20))
 """Largest cluster and deadline in days for 14.8T tokens in bf16: most of the cluster is needed."""
@@ -88,8 +92,11 @@ def loop() -> dict[str, Any]:
 def scaling(number: int, *, prune: bool) -> dict[str, Any]:
     """One of the spaces of growing size."""
     catalog = Catalog()
-    model, hardware, most = SCALES[number]
-    return searched(job_of(catalog, model, hardware, max_accelerators=most), catalog, prune=prune)
+    model, hardware, most, days = SCALES[number]
+    deadline_s = days * DAY_S if days else None
+    return searched(
+        job_of(catalog, model, hardware, max_accelerators=most, deadline_s=deadline_s), catalog, prune=prune
+    )
 
 
 def query() -> dict[str, Any]:
@@ -126,17 +133,17 @@ def measurements() -> dict[str, Callable[[], dict[str, Any]]]:
         "query": query,
         "process": process,
     }
-    for number, (model, hardware, most) in enumerate(SCALES):
-        name = f"{model} {hardware or 'catalog'} {most}"
+    for number, (model, hardware, most, limit) in enumerate(SCALES):
+        name = f"{model} {hardware or 'catalog'} {most}, {f'{limit:g} days' if limit else 'no deadline'}"
         found[f"pruned {name}"] = lambda number=number: scaling(number, prune=True)
-        if number < len(SCALES) - 3:
+        if number < ENUMERATED:
             found[f"whole {name}"] = lambda number=number: scaling(number, prune=False)
     for most, days in LARGE:
         for hardware in ("h800-sxm-80g", None):
-            found[f"deepseek-v3 {hardware or 'catalog'} {most}"] = lambda m=most, d=days, h=hardware: large(
+            found[f"14.8T deepseek-v3 {hardware or 'catalog'} {most}"] = lambda m=most, d=days, h=hardware: large(
                 m, d, h, 4096
             )
-    found["deepseek-v3 h800-sxm-80g 16384 seq 32768"] = lambda: large(16384, 20, "h800-sxm-80g", 32768)
+    found["14.8T deepseek-v3 h800-sxm-80g 16384, seq 32768"] = lambda: large(16384, 40, "h800-sxm-80g", 32768)
     return found
 
 
@@ -152,7 +159,7 @@ def apart(name: str, repeat: int) -> dict[str, Any]:
     one_core = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     results = []
     for _ in range(repeat):
-        command = [sys.executable, str(Path(__file__).resolve()), "--here", name]
+        command = [sys.executable, __file__, "--here", name]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=os.environ | one_core)
         results.append(json.loads(done.stdout))
     return min(results, key=lambda one: one["process_s"])

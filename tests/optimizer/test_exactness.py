@@ -17,10 +17,10 @@ from catalogs.errors import InfeasibleError, UnsupportedError
 from optimizer.bounds import Objective
 from optimizer.job import Job
 from optimizer.market import Site, sites
-from optimizer.plan import plan
+from optimizer.plan import pareto, plan
 from optimizer.search import SiteSearch, search
 from optimizer.space import Spaces
-from tests.optimizer.drawn import drawn_job, with_limits
+from tests.optimizer.drawn import DAY_S, drawn_job, with_limits
 from tests.oracle.inputs import Cut, Device, Inputs, Recipe
 from tests.oracle.memory import fullest_rank
 from tests.oracle.parameters import Arch, RankUnits
@@ -30,6 +30,7 @@ from tests.oracle.step import Price, bill, run_seconds, shard_costs, stages_of, 
 
 JOBS, FAST_JOBS = 280, 16
 PROOFS, FAST_PROOFS = 30, 3
+FRONTS, FAST_FRONTS = 24, 2
 BLOCKS, FAST_BLOCKS = 60, 4
 
 
@@ -98,6 +99,25 @@ def test_the_certificate_of_a_random_job_is_proved_by_full_enumeration(seed: int
     assert proof.proved_rows is not None
     assert proof.evaluated <= proof.proved_rows <= best.space
     assert proof.evaluated + sum(proof.pruned.values()) == best.space
+
+
+@pytest.mark.parametrize("seed", seeds(FRONTS, FAST_FRONTS))
+def test_the_front_of_a_random_job_holds_the_optimum_under_any_limits(seed: int) -> None:
+    job, catalog = drawn_job(3000 + seed)
+    job = replace(job, confidence=0.5)
+    try:
+        front, certificate = pareto(job, catalog)
+    except (InfeasibleError, UnsupportedError):
+        pytest.skip("nothing that was drawn works together")
+    assert certificate.space == certificate.evaluated + sum(certificate.pruned.values())
+    figures = [(one.cost_usd or 0.0, one.days * DAY_S, one.accelerators) for one in front]
+    rng = random.Random(seed)
+    for _ in range(3):
+        deadline_s = rng.choice(figures)[1] * rng.uniform(0.8, 1.5)
+        most = rng.randint(1, job.max_accelerators)
+        held = [cost for cost, wall_s, size in figures if wall_s <= deadline_s and size <= most]
+        best = brute_force(replace(job, deadline_s=deadline_s, max_accelerators=most), catalog)
+        assert best.cost == pytest.approx(min(held, default=math.inf), rel=1e-9)
 
 
 # --- the bounds ---------------------------------------------------------------------------------------------------
