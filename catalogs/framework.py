@@ -31,6 +31,8 @@ class Framework(Record):
         operator_recompute: ``selective`` recomputation keeps the results of every second matmul and of attention and
             recomputes all else (torchtitan); False: it recomputes the attention core alone (Megatron-LM).
         flash_attention: attention scores never reach memory.
+        data_overlap: gradients are reduced and parameters gathered while the passes run; False: before and after them
+            (Megatron-DeepSpeed's pipeline engine).
         fused_mlp_activation: element-wise kernels are fused, by hand or by a compiler: the gated activation saves only
             its input, not its intermediate product.
         fused_softmax_loss: cross entropy keeps one copy of the logits, in half precision.
@@ -74,6 +76,7 @@ class Framework(Record):
     adapter_rank: int | None = Field(default=None, ge=1)
     adapter_modules: tuple[AdapterModule, ...] = ()
     flash_attention: bool
+    data_overlap: bool = True
     fused_mlp_activation: bool
     fused_softmax_loss: bool
     loss_bytes: Literal[10, 12] = 10

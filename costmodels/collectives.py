@@ -7,6 +7,10 @@ import numpy as np
 from costmodels.columns import Column
 from costmodels.device import Device
 
+RING_STEP_S = 1.5e-5
+"""One step of a ring inside a domain: a chunk is received, reduced and passed on (order of magnitude of NCCL with large
+messages; 2·(n - 1) steps are an all-reduce)."""
+
 
 def members_per_domain(size: Column, stride: Column, device: Device) -> Column:
     """How many of a group's members share one scale-up domain.
@@ -53,8 +57,15 @@ def group_bandwidth(size: Column, stride: Column, device: Device, up: Column, ou
     return np.where(size <= members, inside, through_network)
 
 
-def group_latency_s(size: Column, stride: Column, device: Device) -> Column:
-    """Latency of one collective: one message per level of a binary tree over the members."""
+def ring_latency_s(size: Column, stride: Column, device: Device) -> Column:
+    """Latency of an all-gather or reduce-scatter: the steps of a ring inside a domain, a tree over the domains."""
+    members = members_per_domain(size, stride, device)
+    levels = np.ceil(np.log2(np.maximum(size / members, 1.0)))
+    return (members - 1.0) * RING_STEP_S + levels * device.scale_out_latency_s
+
+
+def tree_latency_s(size: Column, stride: Column, device: Device) -> Column:
+    """Latency of an exchange of all with all: one message per level of a binary tree over the members."""
     hop = np.where(
         size <= members_per_domain(size, stride, device), device.scale_up_latency_s, device.scale_out_latency_s
     )
@@ -87,7 +98,7 @@ def all_to_all_seconds(
     members = members_per_domain(size, stride, device)
     inside = send_bytes * (members - 1) / size / scale_up_bandwidth(members, device, up)
     outside = send_bytes * (size - members) / size / scale_out_bandwidth(size * stride, device, out)
-    return np.where(size > 1, np.maximum(inside, outside) + group_latency_s(size, stride, device), 0.0)
+    return np.where(size > 1, np.maximum(inside, outside) + tree_latency_s(size, stride, device), 0.0)
 
 
 def neighbour_seconds(

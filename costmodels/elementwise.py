@@ -24,10 +24,14 @@ ROTARY = (2.0, 2.0)
 GATED = (3.0, 5.0)
 UNGATED = (2.0, 3.0)
 SCORES = (4.0, 7.0)
+SCORES_UNFUSED = (16.0, 17.0)
 SCORES_DROPOUT = (2.5, 2.5)
 PERMUTE = (4.0, 4.0)
 QUANTISE = (2.0, 2.0)
 """Forward and backward passes: e.g. a norm reads and writes once forward; reads input and gradient, writes one back."""
+
+SOFTMAX_MATRICES = 4.0
+"""Score matrices that a block of Megatron-LM's masked-softmax kernel works on."""
 
 LOGIT_BYTES = {"fused": (6.0, 4.0), "unfused": (18.0, 10.0)}
 """Forward and backward bytes per logit of cross entropy (unfused: cast to fp32, max, exponential sum, gradient)."""
@@ -43,12 +47,13 @@ def attention_bytes(a: Architecture, s: Shard, r: Recipe, seq: Column) -> tuple[
     norms = np.where(a.parallel_block > 0, a.norms_per_layer, a.norms_per_layer / 2)
     rotary = np.where(a.learned_positions > 0, 0.0, 1.0)
     qk_norm = np.maximum(a.qk_norm_head, a.qk_norm_full)
+    unfused = unfused_softmax(a, s, r)
 
     def passes(way: int) -> Column:
         return np.asarray(
             residual * (norms * NORM[way] + RESIDUAL_ADD[way] + a.dropout * DROPOUT[way])
             + heads * (rotary * ROTARY[way] + qk_norm * NORM[way])
-            + scores * (SCORES[way] + a.dropout * SCORES_DROPOUT[way])
+            + scores * (SCORES[way] + unfused * SCORES_UNFUSED[way] + a.dropout * SCORES_DROPOUT[way])
             + cast * QUANTISE[way]
         )
 
@@ -58,7 +63,17 @@ def attention_bytes(a: Architecture, s: Shard, r: Recipe, seq: Column) -> tuple[
 def score_bytes(a: Architecture, s: Shard, r: Recipe, seq: Column) -> Column:
     """Forward bytes of the attention scores alone (what selective recomputation repeats)."""
     scores = np.where(r.flash > 0, 0.0, HALF * s.micro_batch * a.heads / s.tp * seq * seq / s.cp)
-    return scores * (SCORES[0] + a.dropout * SCORES_DROPOUT[0])
+    return scores * (SCORES[0] + unfused_softmax(a, s, r) * SCORES_UNFUSED[0] + a.dropout * SCORES_DROPOUT[0])
+
+
+def unfused_softmax(a: Architecture, s: Shard, r: Recipe) -> Column:
+    """1 where scores are kept and their masked softmax is not one kernel.
+
+    Megatron-LM's kernel takes the score matrices of a rank in multiples of :data:`SOFTMAX_MATRICES`; for other numbers
+    of them it falls back to torch in fp32: cast, scale, mask, softmax, cast.
+    """
+    matrices = s.micro_batch * a.heads / s.tp
+    return np.where((r.flash > 0) | (np.mod(matrices, SOFTMAX_MATRICES) == 0), 0.0, 1.0)
 
 
 def _mlp(a: Architecture, s: Shard, r: Recipe, seq: Column, hidden_elements: Column) -> tuple[Column, Column]:

@@ -8,11 +8,19 @@ import numpy as np
 
 from costmodels.adapters import Tuning, Work, dense_adapters, moe_adapters
 from costmodels.architecture import Architecture
-from costmodels.collectives import all_to_all_seconds, gather_seconds, group_bandwidth, group_latency_s
+from costmodels.collectives import all_to_all_seconds, gather_seconds, group_bandwidth, ring_latency_s
 from costmodels.columns import Column, Columns
 from costmodels.device import Device
 from costmodels.efficiency import Efficiency
-from costmodels.elementwise import HALF, attention_bytes, dense_mlp_bytes, head_bytes, moe_bytes, score_bytes
+from costmodels.elementwise import (
+    HALF,
+    attention_bytes,
+    dense_mlp_bytes,
+    head_bytes,
+    moe_bytes,
+    score_bytes,
+    unfused_softmax,
+)
 from costmodels.flops import FLASH_BACKWARD, attention_core_flops
 from costmodels.layout import Shard, residual_tokens, routed_tokens, tokens_per_rank
 from costmodels.matmul import alignment, linear_seconds
@@ -20,6 +28,12 @@ from costmodels.recipe import Recipe
 
 HEAD_DIM_OVERHEAD = 32.0
 """Head width at which fused attention spends half its time outside the matrix units (softmax, scaling); 128 is par."""
+
+FIRST_FLASH_WIDTH = 64.0
+"""Widest heads of which kernels of the first generation of fused attention hold a whole tile on the chip."""
+
+FIRST_FLASH_WIDE_RATE = 0.8
+"""Their rate on wider heads, over that on narrow ones (FlashAttention 1 and its Triton version on A100 and H100)."""
 
 BACKWARD_LAUNCHES = 1.5
 """Kernels launched by the backward pass of a layer over those of the forward pass."""
@@ -29,6 +43,10 @@ FROZEN_LAUNCHES = 1.0
 
 MOE_LAUNCHES = 2.0
 """Kernels of an MoE layer (router, permutation, grouped products) over those of a dense layer."""
+
+SOFTMAX_LAUNCHES = 0.4
+"""Kernels of a masked softmax that is not one kernel (cast, scale, mask, softmax, cast), and of the masks made for it,
+over those of a dense layer."""
 
 ADAPTER_LAUNCHES = 0.2
 """Kernels of one adapter (two products, a scaling, an addition) over those of a dense layer (about twenty)."""
@@ -225,7 +243,9 @@ def _attention_core(x: Setting) -> LayerSeconds:
     square = attention_core_flops(a, x.seq, causal=False)
     width = a.q_width / a.heads
     shape = (width / (width + HEAD_DIM_OVERHEAD)) / (128.0 / (128.0 + HEAD_DIM_OVERHEAD))
-    fused = sequences * skipping / (d.attention_flops_per_s * e.attention_efficiency * shape)
+    first = np.where(width > FIRST_FLASH_WIDTH, 1.0, 1.0 / FIRST_FLASH_WIDE_RATE)
+    fused_shape = np.where(x.recipe.first_flash > 0, first, shape)
+    fused = sequences * skipping / (d.attention_flops_per_s * e.attention_efficiency * fused_shape)
     aligned = alignment(width)
     plain = sequences * square / (d.attention_flops_per_s * e.gemm_efficiency * np.minimum(shape, 1.0) * aligned)
     forward = np.where(flash, fused, plain)
@@ -234,7 +254,7 @@ def _attention_core(x: Setting) -> LayerSeconds:
 
     kv_bytes = HALF * np.where(a.is_mla > 0, a.q_width + a.o_width, 2.0 * a.kv_width) / s.tp * tokens_per_rank(s, x.seq)
     bandwidth = group_bandwidth(s.cp, s.tp, d, e.scale_up_efficiency, e.scale_out_efficiency)
-    ring = np.where(s.cp > 1, (s.cp - 1) * kv_bytes / bandwidth + group_latency_s(s.cp, s.tp, d) + e.collective_s, 0.0)
+    ring = np.where(s.cp > 1, (s.cp - 1) * kv_bytes / bandwidth + ring_latency_s(s.cp, s.tp, d) + e.collective_s, 0.0)
     return _nothing(
         core_f=forward,
         core_b=backward,
@@ -290,7 +310,7 @@ def _moe_block(x: Setting) -> LayerSeconds:
     exchange = 2.0 * (all_to_all_seconds(sent, s.ep, s.etp, d, up, out) + np.where(s.ep > 1, e.collective_s, 0.0))
     gathered = HALF * a.hidden * routed
     bandwidth = group_bandwidth(s.etp, one, d, up, out)
-    gathering = 2.0 * gather_seconds(gathered, s.etp, bandwidth, group_latency_s(s.etp, one, d) + e.collective_s)
+    gathering = 2.0 * gather_seconds(gathered, s.etp, bandwidth, ring_latency_s(s.etp, one, d) + e.collective_s)
     exposed = (1.0 - e.expert_overlap) * (exchange + gathering)
     return block + _nothing(expert_f=exposed, expert_b=exposed)
 
@@ -327,7 +347,7 @@ def _block(
     one = np.ones(())
     link = group_bandwidth(s.tp, one, d, e.scale_up_efficiency, e.scale_out_efficiency)
     # An all-reduce without sequence parallelism, a gather and a scatter with it: the same bytes.
-    reduce = 2.0 * gather_seconds(stream, s.tp, link, group_latency_s(s.tp, one, d))
+    reduce = 2.0 * gather_seconds(stream, s.tp, link, ring_latency_s(s.tp, one, d))
     exposed = (1.0 - e.tensor_overlap) * tensor_collectives * reduce
     return _nothing(
         matmul_f=forward,
@@ -377,7 +397,8 @@ def _floored(x: Setting, layer: LayerSeconds, launches: float, work: Work) -> La
     if x.tuning is not None:
         layer, kernels = _adapted(x, layer, x.tuning, work)
     passes = layer.passes
-    launch = launches * x.efficiency.layer_launch_s
+    softmax = SOFTMAX_LAUNCHES * unfused_softmax(x.architecture, x.shard, x.recipe)
+    launch = (launches + softmax) * x.efficiency.layer_launch_s
     meeting = np.where(x.shard.tp > 1, COLLECTIVES_PER_PASS * x.efficiency.collective_s, 0.0)
     return layer + _nothing(
         launch_f=_beyond(kernels[0] * launch, passes.forward),

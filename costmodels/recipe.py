@@ -46,6 +46,8 @@ class Recipe(Columns):
         gather_bytes: of a parameter element as gathered under ZeRO (1-3).
         reduce_bytes: of a gradient element on the wire.
         flash: 1 if attention scores never reach memory.
+        first_flash: 1 if the kernel that sees to it is of the first generation (FlashAttention 1, until July 2023).
+        overlaps_data: 1 if data-parallel traffic can hide behind the passes.
         fused_activation: 1 if a gated activation saves no intermediate product.
         fused_loss: 1 if cross entropy works on one half-precision copy of the logits.
         loss_bytes: of one logit at the peak of an unfused cross entropy.
@@ -69,6 +71,8 @@ class Recipe(Columns):
     gather_bytes: Column
     reduce_bytes: Column
     flash: Column
+    first_flash: Column
+    overlaps_data: Column
     fused_activation: Column
     fused_loss: Column
     loss_bytes: Column
@@ -106,6 +110,8 @@ class Recipe(Columns):
             gather_bytes=framework.gather_bytes,
             reduce_bytes=framework.reduce_bytes,
             flash=framework.flash_attention,
+            first_flash=0.0,
+            overlaps_data=framework.data_overlap,
             fused_activation=framework.fused_mlp_activation,
             fused_loss=framework.fused_softmax_loss,
             loss_bytes=framework.loss_bytes,

@@ -8,8 +8,8 @@ from costmodels.collectives import (
     gather_seconds,
     gather_seconds_per_byte,
     group_bandwidth,
-    group_latency_s,
     neighbour_seconds,
+    ring_latency_s,
 )
 from costmodels.columns import Column
 from costmodels.device import Device
@@ -95,7 +95,7 @@ def data_parallel_seconds(
             continue
         bandwidth = group_bandwidth(split, stride, d, e.scale_up_efficiency, e.scale_out_efficiency)
         per_byte = gather_seconds_per_byte(split, bandwidth)
-        latency_s = np.where(split > 1, group_latency_s(split, stride, d), 0.0)
+        latency_s = np.where(split > 1, ring_latency_s(split, stride, d), 0.0)
         backward = backward + params * ((r.reduce_bytes + again * travels) * per_byte) + (1.0 + again) * latency_s
         forward = forward + params * (travels * per_byte) + latency_s
         if np.any(frozen_bytes):
@@ -107,11 +107,11 @@ def data_parallel_seconds(
         if not np.any(replicated > 1):
             continue
         across = group_bandwidth(replicated, stride * split, d, e.scale_up_efficiency, e.scale_out_efficiency)
-        across_latency = group_latency_s(replicated, stride * split, d)
+        across_latency = ring_latency_s(replicated, stride * split, d)
         copies = copies + 2.0 * gather_seconds(r.reduce_bytes * params / split, replicated, across, across_latency)
 
     def exposed(traffic: Column, window: Column) -> Column:
-        return traffic - np.minimum(e.data_overlap * traffic, window)
+        return traffic - np.minimum(r.overlaps_data * e.data_overlap * traffic, window)
 
     m = replicas.micro_batches
     return (

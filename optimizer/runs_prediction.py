@@ -63,6 +63,12 @@ PACKED_EXAMPLE_TOKENS = 200.0
 """Mean example of rows that pack several into a sequence: SQuAD v1.1, by the FLOPs that its publishers count per token
 100 to 250. Attention stays within an example, so that its share of the time is small whatever the exact length."""
 
+OVERLAP_IS_OPT_IN = frozenset({"megatron-lm", "mindspeed-llm"})
+"""Frameworks that overlap data-parallel traffic only where told to; a row's flag says that it was."""
+
+SECOND_FLASH = "2023-07"
+"""Month of FlashAttention 2; rows of earlier months ran kernels of the first generation."""
+
 DTYPE_BYTES = {"bf16": 2.0, "fp16": 2.0, "fp32": 4.0, "fp8": 1.0}
 
 
@@ -367,12 +373,10 @@ class _Reader:
             changed["gather_bytes"] = 4.0
         elif "fp8_param_gather" in run.features:
             changed["gather_bytes"] = 1.0
-        if "no_flash_attention" in run.features:
-            changed["flash"] = 0.0
-        elif run.features & {"flash_attention", "triton_attention", "flex_attention"}:
-            changed["flash"] = 1.0
-        elif framework.name in FLASH_IS_OPT_IN:
-            changed["flash"] = 0.0
+        changed["flash"] = float(_fused_attention(run, framework))
+        changed["first_flash"] = float(bool(run.year) and run.year < SECOND_FLASH)
+        if framework.name in OVERLAP_IS_OPT_IN and "dp_overlap" not in run.features:
+            changed["overlaps_data"] = 0.0
         if "ce_fusion" in run.features:
             changed["fused_loss"] = 1.0
         if "mp_pure" in run.features:
@@ -421,7 +425,7 @@ class _Reader:
                 norms_per_layer=known.norms_per_layer if known else 2,
                 qk_norm=known.qk_norm if known else "none",
                 parallel_block="parallel_block" in run.features,
-                dropout=known.dropout if known else old and "no_flash_attention" in run.features,
+                dropout=known.dropout if known else old and not _fused_attention(run, framework),
                 window=run.window or 0,
                 window_layers=window_layers,
                 mtp_layers=max(mtp, int("mtp" in run.features)),
@@ -441,6 +445,15 @@ class _Reader:
             ):
                 return model
         return None
+
+
+def _fused_attention(run: Run, framework: Framework) -> bool:
+    """Whether attention scores never reach memory: as the row says, else as the framework does by default."""
+    if "no_flash_attention" in run.features:
+        return False
+    if run.features & {"flash_attention", "triton_attention", "flex_attention"}:
+        return True
+    return framework.flash_attention and framework.name not in FLASH_IS_OPT_IN
 
 
 def _nominal_scale_out(server: Server) -> float:

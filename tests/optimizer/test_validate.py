@@ -81,6 +81,30 @@ def test_skipped_rows_name_the_missing_fact(catalog: Catalog, changes: dict[str,
     assert skipped[0].reason == reason
 
 
+def test_what_a_row_leaves_open_follows_its_framework_and_its_time(catalog: Catalog) -> None:
+    gpt = {"gated": False, "kv_heads": 32, "vocab": 50304}
+    rows = [
+        made("plain", 5.0),
+        made("told", 5.0, features="dp_overlap"),
+        made("nemo", 5.0, framework="nemo"),
+        made("early", 5.0, year="2023-06"),
+        made("late", 5.0, year="2023-07"),
+        made("scores", 5.0, framework="megatron-deepspeed", **gpt),
+        made("fused", 5.0, framework="megatron-deepspeed", features="flash_attention", **gpt),
+    ]
+    table, _ = run_table(catalog, rows)
+    assert table is not None
+    read = {run.id: i for i, run in enumerate(table.runs)}
+
+    def of(column: np.ndarray, *names: str) -> list[float]:
+        return [float(column[read[name]]) for name in names]
+
+    assert of(table.recipe.overlaps_data, "plain", "told", "nemo", "scores") == [0, 1, 1, 0]
+    assert of(table.recipe.first_flash, "plain", "early", "late") == [0, 1, 0]
+    assert of(table.recipe.flash, "scores", "fused") == [0, 1]
+    assert of(table.architecture.dropout, "scores", "fused") == [1, 0], "GPT of the time before fused attention"
+
+
 def test_more_work_takes_longer(catalog: Catalog) -> None:
     rows = [
         made("plain", 5.0),

@@ -30,7 +30,12 @@ def group_bandwidth(v: Device, size: float, stride: float) -> float:
     return min(up_bandwidth(v, g), network) if g > 1 else network
 
 
-def group_latency(v: Device, size: float, stride: float) -> float:
+def ring_latency(v: Device, size: float, stride: float) -> float:
+    g = members(v, size, stride)
+    return (g - 1) * 15e-6 + math.ceil(math.log2(max(size / g, 1))) * v.out_latency
+
+
+def tree_latency(v: Device, size: float, stride: float) -> float:
     hop = v.up_latency if size <= members(v, size, stride) else v.out_latency
     return math.ceil(math.log2(max(size, 1))) * hop
 
@@ -45,7 +50,7 @@ def all_to_all(v: Device, held: float, size: int, stride: int) -> float:
     g = members(v, size, stride)
     inside = held * (g - 1) / size / up_bandwidth(v, g)
     outside = held * (size - g) / size / out_bandwidth(v, size * stride)
-    return max(inside, outside) + group_latency(v, size, stride)
+    return max(inside, outside) + tree_latency(v, size, stride)
 
 
 def neighbour(v: Device, message: float, distance: int, count: int) -> float:

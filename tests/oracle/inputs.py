@@ -102,6 +102,7 @@ class Recipe:
         self.master, self.moment = w.master_bytes, MOMENTS[x.optimizer]
         self.gather_bytes, self.reduce_bytes = w.gather_bytes, w.reduce_bytes
         self.flash, self.fact, self.floss = w.flash_attention, int(w.fused_mlp_activation), w.fused_softmax_loss
+        self.overlaps = int(w.data_overlap)
         self.loss_bytes = w.loss_bytes
         self.op_recompute = w.operator_recompute
         self.op_products = 0 if x.precision == "nvfp4" else 1

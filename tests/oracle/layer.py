@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from tests.oracle.collectives import all_to_all, gather, group_bandwidth, group_latency
+from tests.oracle.collectives import all_to_all, gather, group_bandwidth, ring_latency
 from tests.oracle.flops import core_flops
 from tests.oracle.inputs import Cut, Device, Recipe
 from tests.oracle.parameters import Arch
@@ -14,7 +14,7 @@ HALF = 2.0
 TILES = ((256, 128, 1.00), (128, 128, 0.92), (64, 128, 0.75))
 NORM, RESIDUAL_ADD, DROPOUT, ROTARY = (2, 3), (3, 3), (1, 1), (2, 2)
 GATED, GATED_UNFUSED, UNGATED = (3, 5), (2, 3), (2, 3)
-SCORES, SCORES_DROPOUT, PERMUTE, QUANTISE = (4, 7), (2.5, 2.5), (4, 4), (2, 2)
+SCORES, SCORES_UNFUSED, SCORES_DROPOUT, PERMUTE, QUANTISE = (4, 7), (16, 17), (2.5, 2.5), (4, 4), (2, 2)
 LOSS_FUSED, LOSS_UNFUSED = (6, 4), (18, 10)
 
 
@@ -109,13 +109,17 @@ def moe_linears(
 
 
 def tensor_seconds(a: Arch, v: Device, c: Cut, t: float, count: int) -> float:
-    one = gather(HALF * a.h * t, c.tp, group_bandwidth(v, c.tp, 1), group_latency(v, c.tp, 1))
+    one = gather(HALF * a.h * t, c.tp, group_bandwidth(v, c.tp, 1), ring_latency(v, c.tp, 1))
     return (1 - v.v_tp) * count * 2 * one
 
 
 def beyond(launch: float, device: float) -> float:
     x = max(launch, device, 1e-12)
     return x * ((launch / x) ** 4 + (device / x) ** 4) ** 0.25 - device
+
+
+def softmax_by_torch(a: Arch, w: Recipe, c: Cut) -> int:
+    return int(not w.flash and c.micro_batch * a.heads / c.tp % 4 > 0)
 
 
 def layer(a: Arch, w: Recipe, v: Device, c: Cut, seq: int, *, moe: bool) -> Pass:
@@ -145,11 +149,12 @@ def layer(a: Arch, w: Recipe, v: Device, c: Cut, seq: int, *, moe: bool) -> Pass
     residual = HALF * a.h * stream
     heads = HALF * (a.q + a.kv) / c.tp * t
     scores = 0.0 if w.flash else HALF * b * a.heads / c.tp * seq * seq / c.cp
+    torch_softmax = softmax_by_torch(a, w, c)
     rotary, qk_norm = 0 if a.positions > 0 else 1, max(a.qn_head, a.qn_full)
     for i in (0, 1):
         moved = residual * ((a.nl if a.par else a.nl / 2) * NORM[i] + RESIDUAL_ADD[i] + a.drop * DROPOUT[i])
         moved += heads * (rotary * ROTARY[i] + qk_norm * NORM[i])
-        moved += scores * (SCORES[i] + a.drop * SCORES_DROPOUT[i])
+        moved += scores * (SCORES[i] + torch_softmax * SCORES_UNFUSED[i] + a.drop * SCORES_DROPOUT[i])
         if w.narrow:
             moved += HALF * (a.h + a.o / c.tp) * t * QUANTISE[i]
         elements = a.fe / c.etp * copies + a.fs / c.tp * t if moe else a.f / c.tp * t
@@ -165,23 +170,23 @@ def layer(a: Arch, w: Recipe, v: Device, c: Cut, seq: int, *, moe: bool) -> Pass
         if moe:
             moved += PERMUTE[i] * HALF * a.h * copies
         p.memory[i] = moved / (v.bandwidth * v.e_mem)
-    score_bytes = scores * (SCORES[0] + a.drop * SCORES_DROPOUT[0])
+    score_bytes = scores * (SCORES[0] + torch_softmax * SCORES_UNFUSED[0] + a.drop * SCORES_DROPOUT[0])
 
     count = 1 + ((1 if a.fs > 0 else 0) if moe else (0 if a.par else 1))
     p.tensor = [tensor_seconds(a, v, c, t, count)] * 2
 
     if c.cp > 1:
         kv = HALF * (a.q + a.o if a.mla else 2 * a.kv) / c.tp * t
-        ring = (c.cp - 1) * kv / group_bandwidth(v, c.cp, c.tp) + group_latency(v, c.cp, c.tp) + v.t_col
+        ring = (c.cp - 1) * kv / group_bandwidth(v, c.cp, c.tp) + ring_latency(v, c.cp, c.tp) + v.t_col
         p.context = [ring - min(v.v_tp * ring, p.core[0]), 2 * ring - min(v.v_tp * 2 * ring, p.core[1])]
 
     if moe:
         exchange = 2 * (all_to_all(v, HALF * a.h * copies / c.etp, c.ep, c.etp) + (v.t_col if c.ep > 1 else 0.0))
-        latency = group_latency(v, c.etp, 1) + v.t_col
+        latency = ring_latency(v, c.etp, 1) + v.t_col
         gathering = 2 * gather(HALF * a.h * copies, c.etp, group_bandwidth(v, c.etp, 1), latency)
         p.expert = [(1 - v.v_ex) * (exchange + gathering)] * 2
 
-    launches = 2 if moe else 1
+    launches = (2 if moe else 1) + 0.4 * torch_softmax
     p.launch = [beyond(launches * v.t_launch, p.total(0)), beyond(1.5 * launches * v.t_launch, p.total(1))]
     meeting = 2 * v.t_col if c.tp > 1 else 0.0
     p.tensor = [p.tensor[0] + meeting, p.tensor[1] + meeting]

@@ -9,7 +9,7 @@ from typing import Any
 
 from catalogs.model import Model
 from tests.oracle.activations import Saved
-from tests.oracle.collectives import gather, group_bandwidth, group_latency, neighbour
+from tests.oracle.collectives import gather, group_bandwidth, neighbour, ring_latency
 from tests.oracle.flops import utilisation
 from tests.oracle.inputs import Cut, Device, Inputs, Recipe
 from tests.oracle.layer import Pass, head, layer, tokens
@@ -105,8 +105,8 @@ def stages_of(a: Arch, v: Device, c: Cut, x: Shard, u: RankUnits) -> Stages:
     return s
 
 
-def hide(v: Device, seconds: float, window: float) -> float:
-    return seconds - min(v.v_dp * seconds, window)
+def hide(w: Recipe, v: Device, seconds: float, window: float) -> float:
+    return seconds - min(w.overlaps * v.v_dp * seconds, window)
 
 
 def data_seconds(w: Recipe, v: Device, c: Cut, s: Stages) -> float:
@@ -121,20 +121,20 @@ def data_seconds(w: Recipe, v: Device, c: Cut, s: Stages) -> float:
     ):
         if not params:
             continue
-        bandwidth, latency = group_bandwidth(v, split, stride), group_latency(v, split, stride)
+        bandwidth, latency = group_bandwidth(v, split, stride), ring_latency(v, split, stride)
         reduce += gather(w.reduce_bytes * params, split, bandwidth, latency)
         travels = w.reduce_bytes if c.zero == 0 else w.gather_bytes
         gathers += gather(travels * params, split, bandwidth, latency)
         n = max(replicas / split, 1)
-        across = group_bandwidth(v, n, stride * split), group_latency(v, n, stride * split)
+        across = group_bandwidth(v, n, stride * split), ring_latency(v, n, stride * split)
         copies += 2 * gather(w.reduce_bytes * params / split, n, *across)
     m = c.micro_batches
     if c.zero <= 1:
-        return hide(v, reduce, s.backward) + hide(v, gathers, s.forward) + hide(v, copies, s.backward)
+        return hide(w, v, reduce, s.backward) + hide(w, v, gathers, s.forward) + hide(w, v, copies, s.backward)
     if c.zero == 2:
-        return m * hide(v, reduce, s.backward) + hide(v, copies, s.backward) + hide(v, gathers, s.forward)
-    per_micro_batch = hide(v, gathers, s.forward) + hide(v, gathers + reduce, s.backward)
-    return m * per_micro_batch + hide(v, copies, s.backward)
+        return m * hide(w, v, reduce, s.backward) + hide(w, v, copies, s.backward) + hide(w, v, gathers, s.forward)
+    per_micro_batch = hide(w, v, gathers, s.forward) + hide(w, v, gathers + reduce, s.backward)
+    return m * per_micro_batch + hide(w, v, copies, s.backward)
 
 
 def step_seconds(a: Arch, w: Recipe, v: Device, c: Cut, seq: int, s: Stages) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tests.oracle.inputs import Cut, Device, Recipe
-from tests.oracle.layer import Pass, beyond, layer, tokens
+from tests.oracle.layer import Pass, beyond, layer, softmax_by_torch, tokens
 from tests.oracle.parameters import Arch
 
 NF4 = (4 + 8 / 64 + 32 / (64 * 256)) / 8
@@ -72,7 +72,7 @@ def tuned_layer(a: Arch, w: Recipe, v: Device, c: Cut, seq: int, on: Adapters, *
     if on.four_bit:
         expanded = (NF4 + 2) * matrices(a, c, moe=moe) / (v.bandwidth * v.e_mem)
         p.memory = [one + expanded for one in p.memory]
-    launch = (2 if moe else 1) * v.t_launch
+    launch = ((2 if moe else 1) + 0.4 * softmax_by_torch(a, w, c)) * v.t_launch
     p.launch = [
         beyond(launch * (1 + 0.2 * kernels), p.total(0)),
         beyond(launch * (1 + 1.5 * 0.2 * kernels), p.total(1)),
