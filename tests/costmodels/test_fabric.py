@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from catalogs.catalog import Catalog
 from catalogs.errors import UnsupportedError
+from costmodels.collectives import scale_out_bandwidth
 from costmodels.columns import Column
+from costmodels.device import Device
 from costmodels.fabric import Dragonfly, ScaleUp, Tree, fat_tree, full_fat_tree
 from optimizer.fabric_graph import (
     Graph,
@@ -50,7 +53,7 @@ def test_two_tier_counts_and_max_flow(k: int) -> None:
     assert flow_links(graph, range(k * k // 4)) == tree.bisection_links == k * k / 4
 
 
-@pytest.mark.parametrize("k", [4, 8, 16])
+@pytest.mark.parametrize("k", [4, 8, 16, *(pytest.param(k, marks=pytest.mark.slow) for k in (40, 64))])
 def test_three_tier_max_flow_is_the_analytic_bisection(k: int) -> None:
     tree = full_fat_tree(number(k), number(3))
     graph = tree_graph(tree)
@@ -101,6 +104,24 @@ def test_oversubscription_divides_the_bisection(ratio: int) -> None:
     check_graph(tree, graph)
     assert flow_links(graph, range(int(tree.endpoints) // 2)) == tree.bisection_links
     assert tree.bisection_links == tree.endpoints / 2 / ratio
+
+
+@pytest.mark.parametrize("ratio", [1.0, 2.0, 3.0])
+def test_collectives_run_at_what_the_wired_network_can_carry(ratio: float) -> None:
+    """The bandwidth of a group beyond one leaf is its share of the max-flow; within a leaf it is the port's."""
+    catalog = Catalog()
+    fabric = catalog.fabrics["roce-400"].model_copy(update={"radix": 24, "oversubscription": ratio})
+    device = Device.of(catalog.accelerators["h100-sxm-80g"], 8, fabric, "bf16", 50e9)
+    tree = fat_tree(number(24 * 24 * ratio / (1 + ratio)), number(24), number(ratio), rails=number(8))
+    graph = tree_graph(tree, rails=8)
+    ends = int(tree.endpoints)
+    leaf = int(tree.down) * 8  # accelerators of the servers below one group of rails
+    assert device.leaf_accelerators == leaf
+    groups = ends // leaf
+    share = flow_links(graph, range(groups // 2 * leaf)) / (groups // 2 * leaf)
+    beyond = scale_out_bandwidth(number(leaf + 8), device, number(1.0))
+    assert beyond == pytest.approx(50e9 * share)
+    assert scale_out_bandwidth(number(leaf), device, number(1.0)) == 50e9
 
 
 @settings(max_examples=60, deadline=None)
