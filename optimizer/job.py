@@ -22,7 +22,7 @@ MAX_TOKENS = 1e18
 """Most training tokens, and tokens in one step, that can be asked for."""
 
 DEFAULT_TENURES: tuple[Tenure, ...] = ("on_demand", "reserved_1y", "reserved_3y", "capacity_block", "purchase")
-"""Every tenure but spot, whose interruptions a stated goodput does not cover."""
+"""Every tenure but spot, which is considered when asked for: its interruptions are little known."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Job:
         micro_batches: micro-batches in the space, in sequences (empty: powers of two).
         recompute: recomputation choices in the space.
         offload: offload choices in the space.
-        goodput: share of wall-clock time that makes progress, or None for the catalog's assumption.
+        goodput: share of wall-clock time that makes progress, or None for that of modelled failures and checkpoints.
         confidence: probability with which the deadline must be met; 0.5 takes the predicted time as it is.
         tuning: how the model is fine-tuned (None: it is trained from scratch, all of it).
         assumptions: what was assumed in reading the question, in words.

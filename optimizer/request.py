@@ -61,7 +61,7 @@ def read_job(
         frameworks: framework names; the usual one of each vendor if empty.
         offers: offer names, or words of :data:`TENURE_WORDS`.
         optimizer: optimizer name.
-        goodput: share of time that makes progress; the catalog's assumption if not given.
+        goodput: share of time that makes progress; modelled if not given.
         confidence: probability with which the deadline must be met.
 
     Raises:

@@ -213,7 +213,9 @@ Optimizer = Annotated[
 Goodput = Annotated[
     float | None,
     typer.Option(
-        "--goodput", metavar="SHARE", help="Share of time that makes progress; default: the catalog's assumption."
+        "--goodput",
+        metavar="SHARE",
+        help="Share of time that makes progress; default: modelled from failures, checkpoints and the cluster's size.",
     ),
 ]
 Confidence = Annotated[
