@@ -47,6 +47,9 @@ from costmodels.states import (
     stage_rank_params,
 )
 
+OPERATOR_SHARE = 0.5
+"""Share of a layer's forward pass that operator-level selective recomputation repeats: every second matrix product."""
+
 
 def _none() -> Column:
     """Nothing: of models all of whose weights are trained."""
@@ -195,6 +198,8 @@ def stage_seconds(
     forward = dense * layers.dense.forward + moe * layers.moe.forward
     backward = dense * layers.dense.backward + moe * layers.moe.backward
     selective = dense * layers.dense.selective + moe * layers.moe.selective
+    by_operator = x.shard.selective * x.recipe.operator_recompute
+    selective = np.where(by_operator > 0, OPERATOR_SHARE * forward, selective)
     recompute = share * forward + (1.0 - share) * selective
     forward = forward + has_head * layers.head.forward
     if x.tuning is not None:  # a reference model runs forward beside it and keeps nothing

@@ -22,7 +22,7 @@ from costmodels.memory import rank_bytes
 from costmodels.parameters import total_params
 from costmodels.recipe import Recipe
 from costmodels.run import training_steps, wall_seconds
-from costmodels.stage import StageBytes, StageCosts
+from costmodels.stage import OPERATOR_SHARE, StageBytes, StageCosts
 from costmodels.step import step_seconds
 from costmodels.storage import checkpoint_bytes
 from costmodels.utilisation import hfu, mfu, tuning_utilisation
@@ -123,6 +123,9 @@ class Physics:
 
     def utilisation(self, tokens_per_s: Column, recomputed_share: Column, selective: Column) -> tuple[Column, Column]:
         """MFU and HFU at a throughput per accelerator."""
+        by_operator = selective * self.recipe.operator_recompute
+        recomputed_share = recomputed_share + (1.0 - recomputed_share) * OPERATOR_SHARE * by_operator
+        selective = selective - by_operator
         a, peak = self.architecture, self.device.peak_flops_per_s
         if self.tuning is not None:
             reach = self.seq if self.span is None else np.minimum(self.span, self.seq)

@@ -32,7 +32,7 @@ from costmodels.efficiency import Efficiency
 from costmodels.layer import Setting
 from costmodels.layout import ALL_LAYERS, Pipe, Replicas, Shard
 from costmodels.recipe import Recipe
-from costmodels.stage import layers_of, stage_costs
+from costmodels.stage import OPERATOR_SHARE, layers_of, stage_costs
 from costmodels.step import step_seconds
 
 FRAMEWORK_ALIASES: dict[str, str] = {
@@ -595,10 +595,6 @@ def _recompute(run: Run, model: Model) -> tuple[float, float]:
         modules = found.group(1).split("+")
         return float("core_attn" in modules), _module_share(model, modules) * per_stage
     raise _SkipError(f"recomputation {text.removeprefix('other:')!r} is not modelled")
-
-
-OPERATOR_SHARE = 0.5
-"""Share of a layer's forward pass that torchtitan's operator-level policy repeats: every second matrix product."""
 
 
 def _module_share(model: Model, modules: Sequence[str]) -> float:

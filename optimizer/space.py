@@ -49,7 +49,7 @@ RULES: dict[str, str] = {
     "zero-with-pipeline": "ZeRO 2 and 3 with pipeline stages only where the framework supports it",
     "hybrid-groups": "state is shared by all data-parallel ranks or, where the framework can, by fewer of them that "
     f"divide them and span 1, 2, 4 … {MAX_HYBRID_DOMAINS} scale-up domains",
-    "selective-needs-scores": "selective recomputation only where attention scores are kept (no flash attention)",
+    "selective-needs-scores": "selective recomputation only where scores are kept (no flash attention), or by operator",
     "framework-lacks": "degrees, schedules, recomputation or offload that the framework does not have",
     "host-link": "offload needs a known host link",
 }
@@ -222,7 +222,7 @@ def _recompute(job: Job, site: Site) -> list[tuple[int, float]]:
     choices: list[tuple[int, float]] = []
     if "none" in job.recompute and "none" in f.recompute:
         choices.append((0, 0.0))
-    if "selective" in job.recompute and "selective" in f.recompute and not f.flash_attention:
+    if "selective" in job.recompute and "selective" in f.recompute and (f.operator_recompute or not f.flash_attention):
         choices.append((1, 0.0))
     if "full" in job.recompute and "full" in f.recompute:
         choices.append((0, 1.0))

@@ -41,7 +41,8 @@ def broken_rules(layout: Layout, physics: Physics, job: Job) -> list[str]:
     rule("stages-hold-layers", bool(can_partition(a, layout.pipe, uneven)))
     rule("interleaved-multiple", layout.vpp == 1 or layout.micro_batches % layout.pp == 0)
     rule("zero-with-pipeline", layout.zero < 2 or layout.pp == 1 or f.zero3_with_pipeline)
-    rule("selective-needs-scores", layout.recompute != "selective" or not f.flash_attention)
+    keeps_scores = f.operator_recompute or not f.flash_attention
+    rule("selective-needs-scores", layout.recompute != "selective" or keeps_scores)
     rule("host-link", layout.offload == "none" or physics.site.accelerator.host_link_bytes_per_s is not None)
     recompute = "full" if layout.recompute.startswith("first-") else layout.recompute
     lacks = (

@@ -14,6 +14,7 @@ from catalogs.catalog import Catalog
 from catalogs.errors import DataFileError, UsageError
 from costmodels.architecture import Architecture
 from costmodels.parameters import total_params
+from optimizer.doctor.diagnose import diagnose
 from optimizer.launch_files.launch import Launch, flatten
 from optimizer.launch_files.megatron import read_megatron
 from optimizer.launch_files.request import architecture, job_and_layout, read_launch_file
@@ -146,3 +147,25 @@ def test_what_is_missing_is_named() -> None:
     launch = read_launch_file(DATA / "ds_zero3_offload.json")
     with pytest.raises(UsageError, match="--model"):
         job_and_layout(launch, CATALOG, hardware="h100-sxm-80g")
+
+
+def test_recomputation_by_operator_is_no_refusal(tmp_path: Path) -> None:
+    """torchtitan's default: every second matrix product again, which costs time and saves memory."""
+    text = (
+        '[model]\nname = "llama3"\nflavor = "8B"\n[training]\nlocal_batch_size = 2\nseq_len = 8192\n'
+        '[activation_checkpoint]\nmode = "selective"\nselective_ac_option = "op"\n'
+    )
+    (tmp_path / "run.toml").write_text(text)
+    found = {}
+    for mode in ("none", "selective", "full"):
+        (tmp_path / "run.toml").write_text(text.replace('"selective"', f'"{mode}"'))
+        job, layout = job_and_layout(
+            read_launch_file(tmp_path / "run.toml"), CATALOG, hardware="h100-sxm-80g", accelerators=8
+        )
+        found[mode] = diagnose(job, layout, CATALOG).configuration
+    none, selective, full = found.values()
+    assert none.time["recompute"] == 0
+    assert selective.time["recompute"] == pytest.approx(full.time["recompute"] / 2, rel=1e-6)
+    assert none.memory["activations"] > selective.memory["activations"] > full.memory["activations"]
+    assert none.hfu == none.mfu
+    assert selective.hfu / selective.mfu == pytest.approx(1 + (full.hfu / full.mfu - 1) / 2)

@@ -190,7 +190,8 @@ def layer(a: Arch, w: Recipe, v: Device, c: Cut, seq: int, *, moe: bool) -> Pass
     p.launch = [beyond(launches * v.t_launch, p.total(0)), beyond(1.5 * launches * v.t_launch, p.total(1))]
     meeting = 2 * v.t_col if c.tp > 1 else 0.0
     p.tensor = [p.tensor[0] + meeting, p.tensor[1] + meeting]
-    p.selective = c.selective * (p.core[0] + score_bytes / (v.bandwidth * v.e_mem))
+    again = 0.5 * p.total(0) if w.op_recompute else p.core[0] + score_bytes / (v.bandwidth * v.e_mem)
+    p.selective = c.selective * again
     return p
 
 

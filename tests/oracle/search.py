@@ -176,7 +176,7 @@ def recomputations(job: Job, site: OracleSite, full: int) -> list[tuple[int, int
     kinds = []
     if "none" in job.recompute and "none" in w.recompute:
         kinds.append((0, 0))
-    if "selective" in job.recompute and "selective" in w.recompute and not w.flash_attention:
+    if "selective" in job.recompute and "selective" in w.recompute and (w.operator_recompute or not w.flash_attention):
         kinds.append((1, 0))
     if "full" in job.recompute and "full" in w.recompute:
         kinds.append((0, 10**6))

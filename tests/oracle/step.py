@@ -245,7 +245,10 @@ def evaluate(
     steps, wall = run_seconds(tokens_, seq, c, step, goodput)
     cost = bill(price, c.world, wall) if price else {}
     rate = c.micro_batches * c.dp * c.micro_batch * seq / step / c.world
-    mfu, hfu = utilisation(a, seq, rate, v.peak, recomputed_share(a, c), c.selective)
+    share, selective = recomputed_share(a, c), c.selective
+    if selective and w.op_recompute:
+        share, selective = share + (1 - share) * 0.5, 0
+    mfu, hfu = utilisation(a, seq, rate, v.peak, share, selective)
     return {
         "memory": memory,
         "peak_stage": peak_stage,
