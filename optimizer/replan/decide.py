@@ -138,61 +138,118 @@ def decide(
         as_of: the night.
         proposed: what was advised before and not yet accepted: advised again while no other plan saves enough over it.
     """
-    left = 1.0 - job.tokens_done / job.job.tokens
-    begin = max(as_of, job.entry.start or as_of)
-    end = job.entry.deadline
-    time_s = math.inf if end is None else (end - begin).days * DAY_S
-    budget = math.inf if job.entry.budget_usd is None else job.entry.budget_usd - job.spent_usd
-    running = standing is not None and standing.running
-    lost_s = job.entry.switching.lost_hours * HOUR_S if running else 0.0
-    best = _best(job, market, left, time_s, lost_s, proposed)
+    case = _Case(job, market, as_of, lost_s=_lost_s(job, standing))
+    best = _best(case, proposed)
     if standing is None:
-        return _first(job, market, best, left, time_s, budget, as_of)
-    kept = _kept(job, standing, market, left, as_of)
-    in_time = kept is not None and kept[1] <= time_s
-    affordable = kept is not None and kept[0] <= budget
+        return _first(case, best)
+    kept = _kept(case, standing)
     if best is None:
-        return _no_choice(job, standing, kept, time_s, begin)
+        return _no_choice(case, standing, kept)
     leaving_usd = exit_usd(job, standing, best.key, best.accelerators, as_of)
-    move_usd = leaving_usd + (best.usd_per_price - _hours_without_loss(best, lost_s)) * best.usd
-    change_usd = best.cost_usd + leaving_usd
-    target = _standing_of(best, as_of, running=running)
-    base = Verdict(job.name, "keep", "", standing, None, None, change_usd, move_usd, None)
+    move_usd = leaving_usd + (best.usd_per_price - _hours_without_loss(best, case.lost_s)) * best.usd
+    base = Verdict(
+        job.name, "keep", "", _priced(standing, market), None, None, best.cost_usd + leaving_usd, move_usd, None
+    )
     if kept is None:
-        return replace(
-            base, kind="warn", target=target, reason="the standing plan cannot be had or no longer fits; move to "
-            + _told(best),
-        )  # fmt: skip
+        return _lost(case, base, best)
     keep_usd, keep_s = kept
-    saving = keep_usd - change_usd
-    now = _priced(standing, market)
-    base = replace(base, keep_usd=keep_usd, saving_usd=saving, ends=_date_after(begin, keep_s), standing=now)
-    if change_usd > budget and not affordable:
-        enough = max((budget - leaving_usd - best.energy_usd) / best.usd_per_price, 0.0)
-        reason = f"nothing costs less than the {max(budget, 0.0):,.0f} USD that are left"
-        return replace(base, kind="infeasible", reason=reason, flips_at=enough, flips_key=best.key)
-    if not in_time or not affordable:
-        why = f"ends {base.ends}, after the deadline" if not in_time else f"costs {keep_usd:,.0f} USD, above the budget"
-        if change_usd > budget:
-            return replace(base, kind="warn", reason=f"{why}; no plan within the budget ends in time")
-        return replace(base, kind="warn", target=target, reason=f"{why}; {_told(best)} would end in time")
+    saving = keep_usd - (best.cost_usd + leaving_usd)
+    base = replace(base, keep_usd=keep_usd, saving_usd=saving, ends=_date_after(case.begin, keep_s))
+    if keep_s > case.time_s or keep_usd > case.budget_usd:
+        return _at_risk(case, base, best, late=keep_s > case.time_s)
+    return _weighed(case, base, best)
 
-    def leave() -> dict[str, Any]:
-        """From which price of its own offer on the standing plan would be left for another offer."""
-        other = market.best(job.job, left, time_s, lost_s, without=standing.key) if _follows(standing) else None
-        if other is None:
-            return {}
-        # What it costs to stay is in proportion to its price.
-        cost_usd = job.rules.leave_usd(other.cost_usd + exit_usd(job, standing, other.key, other.accelerators, as_of))
-        return {"flips_at": now.usd * cost_usd / keep_usd, "flips_key": standing.key, "flips_above": True}
 
-    if best.key == standing.key and best.accelerators == standing.accelerators:
-        base = replace(base, saving_usd=0.0, move_usd=0.0, change_usd=keep_usd, reason="still the cheapest plan")
-        return replace(base, **leave())
-    needed = job.rules.needed_usd(keep_usd)
-    flips, wins_above = _flip(job.rules, best, now, keep_usd, leaving_usd)
-    found = leave() if flips is None else {"flips_at": flips, "flips_key": best.key, "flips_above": wins_above}
-    base = replace(base, **found)
+def _lost_s(job: PlannedJob, standing: Standing | None) -> float:
+    return job.entry.switching.lost_hours * HOUR_S if standing is not None and standing.running else 0.0
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A job on a night: what is left of work, time and money.
+
+    Attributes:
+        job, market, as_of: as for :func:`decide`.
+        lost_s: seconds that a move loses.
+    """
+
+    job: PlannedJob
+    market: Market
+    as_of: datetime.date
+    lost_s: float
+
+    @property
+    def left(self) -> float:
+        """Share of the work still to do."""
+        return 1.0 - self.job.tokens_done / self.job.job.tokens
+
+    @property
+    def begin(self) -> datetime.date:
+        """When the work goes on."""
+        return max(self.as_of, self.job.entry.start or self.as_of)
+
+    @property
+    def time_s(self) -> float:
+        """Seconds until the deadline."""
+        end = self.job.entry.deadline
+        return math.inf if end is None else (end - self.begin).days * DAY_S
+
+    @property
+    def budget_usd(self) -> float:
+        """Money that is left."""
+        budget = self.job.entry.budget_usd
+        return math.inf if budget is None else max(budget - self.job.spent_usd, 0.0)
+
+    def best(self, without: str = "") -> Choice | None:
+        """The cheapest cluster that ends in time, a move included."""
+        if self.time_s <= self.lost_s:
+            return None
+        return self.market.best(self.job.job, self.left, self.time_s, self.lost_s, without=without)
+
+
+def _lost(case: _Case, base: Verdict, best: Choice) -> Verdict:
+    """The standing plan is no more."""
+    why = "the standing plan cannot be had or no longer fits"
+    if (base.change_usd or 0.0) > case.budget_usd:
+        return _too_dear(case, base, best, f"{why}; nothing")
+    return replace(base, kind="warn", target=_target(case, base, best), reason=f"{why}; move to {_told(best)}")
+
+
+def _at_risk(case: _Case, base: Verdict, best: Choice, *, late: bool) -> Verdict:
+    """The standing plan misses the deadline or the budget."""
+    why = f"ends {base.ends}, after the deadline" if late else f"costs {base.keep_usd:,.0f} USD, above the budget"
+    if (base.change_usd or 0.0) > case.budget_usd:
+        if (base.keep_usd or 0.0) > case.budget_usd:
+            return _too_dear(case, base, best, "nothing")
+        return replace(base, kind="warn", reason=f"{why}; no plan within the budget ends in time")
+    if _same(base, best):
+        return replace(base, kind="warn", reason=f"{why}; as predicted it would not: find out what slows it down")
+    reason = f"{why}; {_told(best)} ends in time for {base.change_usd:,.0f} USD, the move included"
+    return replace(base, kind="warn", target=_target(case, base, best), reason=reason)
+
+
+def _too_dear(case: _Case, base: Verdict, best: Choice, what: str) -> Verdict:
+    other_usd = (base.change_usd or 0.0) - best.usd_per_price * best.usd
+    return replace(
+        base, kind="infeasible", reason=f"{what} costs less than the {case.budget_usd:,.0f} USD that are left",
+        flips_at=max((case.budget_usd - other_usd) / best.usd_per_price, 0.0), flips_key=best.key,
+    )  # fmt: skip
+
+
+def _weighed(case: _Case, base: Verdict, best: Choice) -> Verdict:
+    """The standing plan would do: whether another one saves enough."""
+    standing, keep_usd, saving, rules = base.standing, base.keep_usd, base.saving_usd, case.job.rules
+    assert standing is not None
+    assert keep_usd is not None
+    assert saving is not None
+    if _same(base, best):
+        same = replace(base, saving_usd=0.0, move_usd=0.0, change_usd=keep_usd, reason="still the cheapest plan")
+        return replace(same, **_leave(case, standing, keep_usd))
+    leaving_usd = (base.change_usd or 0.0) - best.cost_usd
+    flips, wins_above = _flip(rules, best, standing, keep_usd, leaving_usd)
+    found = {"flips_at": flips, "flips_key": best.key, "flips_above": wins_above}
+    base = replace(base, **(_leave(case, standing, keep_usd) if flips is None else found))
+    needed = rules.needed_usd(keep_usd)
     if saving < needed:
         reason = (
             f"the best other plan saves {saving:,.0f} USD, less than the {needed:,.0f} USD that make a move worth it"
@@ -200,19 +257,39 @@ def decide(
             else f"every other plan costs more, the best one {-saving:,.0f} USD"
         )
         return replace(base, reason=reason)
-    rest = (as_of - datetime.date.fromisoformat(standing.since)).days
-    if rest < job.rules.cool_down_days:
-        days = job.rules.cool_down_days - rest
+    rest = (case.as_of - datetime.date.fromisoformat(standing.since)).days
+    if rest < rules.cool_down_days:
+        days = rules.cool_down_days - rest
         return replace(
             base, reason=f"{saving:,.0f} USD could be saved, but the last move is {rest} days old; {days:g} to go"
         )
     return replace(
         base,
         kind="resize" if best.key == standing.key else "switch",
-        target=target,
+        target=_target(case, base, best),
         flips_above=not wins_above,
         reason=f"{_told(best)} saves {saving:,.0f} USD ({saving / keep_usd:.0%} of what is left), the move included",
     )
+
+
+def _same(base: Verdict, best: Choice) -> bool:
+    standing = base.standing
+    return standing is not None and (best.key, best.accelerators) == (standing.key, standing.accelerators)
+
+
+def _target(case: _Case, base: Verdict, best: Choice) -> Standing:
+    return _standing_of(best, case.as_of, running=base.standing is not None and base.standing.running)
+
+
+def _leave(case: _Case, standing: Standing, keep_usd: float) -> dict[str, Any]:
+    """From which price of its own offer on the standing plan would be left for another offer."""
+    other = case.best(without=standing.key) if _follows(standing) else None
+    if other is None:
+        return {}
+    # What it costs to stay is in proportion to its price.
+    leaving_usd = exit_usd(case.job, standing, other.key, other.accelerators, case.as_of)
+    cost_usd = case.job.rules.leave_usd(other.cost_usd + leaving_usd)
+    return {"flips_at": standing.usd * cost_usd / keep_usd, "flips_key": standing.key, "flips_above": True}
 
 
 def _flip(rules: Rules, best: Choice, now: Standing, keep_usd: float, leaving_usd: float) -> tuple[float | None, bool]:
@@ -254,17 +331,15 @@ def with_news(verdict: Verdict, before: Verdict | None, rules: Rules) -> Verdict
     return replace(verdict, told_usd=plan.usd, reason=f"{words}; {verdict.reason}")
 
 
-def _best(
-    job: PlannedJob, market: Market, left: float, time_s: float, lost_s: float, proposed: Standing | None
-) -> Choice | None:
+def _best(case: _Case, proposed: Standing | None) -> Choice | None:
     """The cheapest cluster that ends in time, or what was proposed while that is cheaper by too little."""
-    if time_s <= lost_s:
-        return None
-    best = market.best(job.job, left, time_s, lost_s)
+    best = case.best()
     if best is None or proposed is None:
         return best
-    held = market.at(job.job, proposed.key, proposed.accelerators, left, time_s, lost_s)
-    return held if held and held.cost_usd - best.cost_usd < job.rules.needed_usd(held.cost_usd) else best
+    held = case.market.at(
+        case.job.job, proposed.key, proposed.accelerators, case.left, case.time_s, case.lost_s
+    )  # fmt: skip
+    return held if held and held.cost_usd - best.cost_usd < case.job.rules.needed_usd(held.cost_usd) else best
 
 
 def standing_of(job: PlannedJob, recorded: Standing | None, market: Market) -> Standing | None:
@@ -299,37 +374,32 @@ def standing_of(job: PlannedJob, recorded: Standing | None, market: Market) -> S
     )
 
 
-def _first(
-    job: PlannedJob,
-    market: Market,
-    best: Choice | None,
-    left: float,
-    time_s: float,
-    budget: float,
-    as_of: datetime.date,
-) -> Verdict:
+def _first(case: _Case, best: Choice | None) -> Verdict:
+    """The verdict on a job without a plan."""
+    name, budget = case.job.name, case.budget_usd
     if best is None:
-        return Verdict(job.name, "infeasible", "no cluster on offer ends in time")
+        return Verdict(name, "infeasible", "no cluster on offer ends in time")
     if best.cost_usd > budget:
         return Verdict(
-            job.name, "infeasible", f"the cheapest plan costs {best.cost_usd:,.0f} USD, above the budget",
+            name, "infeasible", f"the cheapest plan costs {best.cost_usd:,.0f} USD, above the budget",
             change_usd=best.cost_usd, flips_at=max((budget - best.energy_usd) / best.usd_per_price, 0.0),
             flips_key=best.key,
         )  # fmt: skip
-    plan = _standing_of(best, as_of, running=False)
-    other = market.best(job.job, left, time_s, without=best.key)
-    leave = None if other is None else (job.rules.leave_usd(other.cost_usd) - best.energy_usd) / best.usd_per_price
+    other = case.best(without=best.key)
+    leave = None
+    if other is not None:
+        leave = (case.job.rules.leave_usd(other.cost_usd) - best.energy_usd) / best.usd_per_price
     return Verdict(
-        job.name, "start", f"first plan: {_told(best)}, {best.cost_usd:,.0f} USD, {best.wall_s / DAY_S:.1f} days",
-        target=plan, change_usd=best.cost_usd, ends=_date_after(max(as_of, job.entry.start or as_of), best.wall_s),
+        name, "start", f"first plan: {_told(best)}, {best.cost_usd:,.0f} USD, {best.wall_s / DAY_S:.1f} days",
+        target=_standing_of(best, case.as_of, running=False), change_usd=best.cost_usd,
+        ends=_date_after(case.begin, best.wall_s),
         flips_at=leave, flips_key=best.key if leave is not None else None, flips_above=True,
     )  # fmt: skip
 
 
-def _kept(
-    job: PlannedJob, standing: Standing, market: Market, left: float, as_of: datetime.date
-) -> tuple[float, float] | None:
-    """USD and seconds that the rest takes on the standing plan; None where it no longer fits."""
+def _kept(case: _Case, standing: Standing) -> tuple[float, float] | None:
+    """USD and seconds that the rest takes on the standing plan; None where it cannot be had or no longer fits."""
+    job, market, left, as_of = case.job, case.market, case.left, case.as_of
     if standing.running and job.tokens_per_s:
         wall_s = job.job.tokens * left / job.tokens_per_s
     else:
@@ -373,20 +443,14 @@ def _hours_without_loss(best: Choice, lost_s: float) -> float:
     return max(best.usd_per_price - best.accelerators * lost_s / HOUR_S, 0.0)
 
 
-def _no_choice(
-    job: PlannedJob,
-    standing: Standing,
-    kept: tuple[float, float] | None,
-    time_s: float,
-    begin: datetime.date,
-) -> Verdict:
-    if kept is not None and kept[1] <= time_s:
-        return Verdict(
-            job.name, "keep", "no other plan ends in time", standing, keep_usd=kept[0], ends=_date_after(begin, kept[1])
-        )
+def _no_choice(case: _Case, standing: Standing, kept: tuple[float, float] | None) -> Verdict:
+    """Nothing on offer ends in time, a move included."""
+    name, ends = case.job.name, _date_after(case.begin, kept[1]) if kept else None
+    if kept is not None and kept[1] <= case.time_s:
+        return Verdict(name, "keep", "no other plan ends in time", standing, keep_usd=kept[0], ends=ends)
     return Verdict(
-        job.name, "infeasible", "neither the standing plan nor any cluster on offer ends before the deadline", standing,
-        keep_usd=kept[0] if kept else None, ends=_date_after(begin, kept[1]) if kept else None,
+        name, "infeasible", "neither the standing plan nor any cluster on offer ends before the deadline", standing,
+        keep_usd=kept[0] if kept else None, ends=ends,
     )  # fmt: skip
 
 

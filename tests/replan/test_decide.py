@@ -101,6 +101,28 @@ def test_measured_throughput_that_misses_the_deadline_warns() -> None:
     assert "after the deadline" in found.reason
 
 
+def test_a_plan_above_the_budget_is_left_for_one_within_it_or_nothing_is() -> None:
+    dear = replace(OLD, price=20.0)
+    running = job(current=RUNNING, budget_usd=20_000.0)
+    found = verdict(running, dear, NEW)
+    assert (found.kind, found.target and found.target.key) == ("warn", NEW.key)
+    assert "above the budget" in found.reason
+    poor = job(current=RUNNING | {"spent_usd": 19_999.0}, budget_usd=20_000.0)
+    assert verdict(poor, dear, NEW).reason == "nothing costs less than the 1 USD that are left"
+    gone = replace(PLAN, key=PLAN.key.replace("a100", "h100"), accelerator="h100-sxm-80g")
+    lost = verdict(job(budget_usd=1.0), NEW, recorded=gone)
+    assert (lost.kind, "no longer fits; nothing costs less than the 1 USD" in lost.reason) == ("infeasible", True)
+
+
+def test_a_slow_cluster_is_no_reason_to_move_to_itself() -> None:
+    slow = RUNNING | {"tokens_per_s": 1e4, "tokens_done": "1B"}
+    other = verdict(job(current=slow), OLD).target
+    assert other is not None
+    found = verdict(job(current=slow | {"accelerators": other.accelerators}), OLD)
+    assert (found.kind, found.target) == ("warn", None)
+    assert "slows it down" in found.reason
+
+
 def test_nothing_in_time_is_infeasible() -> None:
     assert verdict(job(deadline="2026-10-02"), OLD).kind == "infeasible"
     assert verdict(job(deadline="2026-10-02", current=RUNNING), OLD).kind == "infeasible"
