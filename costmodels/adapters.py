@@ -22,7 +22,7 @@ from costmodels.architecture import Architecture
 from costmodels.columns import Column, Columns
 from costmodels.elementwise import HALF
 from costmodels.flops import BACKWARD, FLASH_BACKWARD, forward_flops
-from costmodels.layout import Shard, routed_tokens, tokens_per_rank
+from costmodels.layout import Shard, residual_tokens, routed_tokens, tokens_per_rank
 from costmodels.parameters import attention_params, dense_mlp_params, expert_params, shared_expert_params
 from costmodels.recipe import Recipe
 
@@ -115,6 +115,8 @@ class AdapterWork(Columns):
         flops: of the forward pass; the backward pass has twice as many.
         forward_bytes, backward_bytes: element-wise traffic.
         expanded_bytes: read and written when four-bit weights are expanded, in each pass.
+        input_bytes: of the inputs of frozen products in half precision, whose transposed low-precision copies nobody
+            needs.
     """
 
     adapters: Column
@@ -122,6 +124,7 @@ class AdapterWork(Columns):
     forward_bytes: Column
     backward_bytes: Column
     expanded_bytes: Column
+    input_bytes: Column
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +221,8 @@ def dense_adapters(a: Architecture, s: Shard, t: Tuning, seq: Column) -> Adapter
     tokens = tokens_per_rank(s, seq)
     matrices = (attention_params(a) + dense_mlp_params(a)) / s.tp
     groups = (*attention_groups(a), *mlp_groups(a, a.ffn))
-    return _work(a, t, [(tokens, s.tp, group) for group in groups], matrices)
+    inputs = _block_inputs(a, s, seq) + a.ffn / s.tp * tokens
+    return _work(a, t, [(tokens, s.tp, group) for group in groups], matrices, inputs)
 
 
 def moe_adapters(a: Architecture, s: Shard, t: Tuning, seq: Column) -> AdapterWork:
@@ -227,10 +231,18 @@ def moe_adapters(a: Architecture, s: Shard, t: Tuning, seq: Column) -> AdapterWo
     matrices = (attention_params(a) + shared_expert_params(a)) / s.tp + a.experts / s.ep * expert_params(a) / s.etp
     parts = [(tokens, s.tp, group) for group in (*attention_groups(a), *mlp_groups(a, a.shared_ffn))]
     parts += [(routed, s.etp, group) for group in mlp_groups(a, a.moe_ffn)]
-    return _work(a, t, parts, matrices)
+    inputs = _block_inputs(a, s, seq) + a.moe_ffn / s.etp * routed + a.shared_ffn / s.tp * tokens
+    return _work(a, t, parts, matrices, inputs)
 
 
-def _work(a: Architecture, t: Tuning, parts: list[tuple[Column, Column, Group]], matrices: Column) -> AdapterWork:
+def _block_inputs(a: Architecture, s: Shard, seq: Column) -> Column:
+    """Elements that the products of attention and the first of the MLP read."""
+    return (a.hidden + a.o_width / s.tp) * tokens_per_rank(s, seq) + a.hidden * residual_tokens(s, seq)
+
+
+def _work(
+    a: Architecture, t: Tuning, parts: list[tuple[Column, Column, Group]], matrices: Column, inputs: Column
+) -> AdapterWork:
     on = t.adapters
 
     def traffic(way: int) -> Column:
@@ -249,6 +261,7 @@ def _work(a: Architecture, t: Tuning, parts: list[tuple[Column, Column, Group]],
         forward_bytes=traffic(0),
         backward_bytes=traffic(1),
         expanded_bytes=t.quantised * matrices * (NF4_BYTES + HALF),
+        input_bytes=t.frozen * HALF * inputs,
     )
 
 

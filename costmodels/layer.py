@@ -41,6 +41,10 @@ BACKWARD_LAUNCHES = 1.5
 FROZEN_LAUNCHES = 1.0
 """The same where weights are frozen: the products and transposes of weight gradients are not launched."""
 
+TRANSPOSED = 0.5
+"""Passes over the input (forward) or the output gradient (backward) of a low-precision product that writing its
+transposed copy takes; it serves weight gradients alone."""
+
 MOE_LAUNCHES = 2.0
 """Kernels of an MoE layer (router, permutation, grouped products) over those of a dense layer."""
 
@@ -376,11 +380,12 @@ def _adapted(x: Setting, layer: LayerSeconds, tuning: Tuning, work: Work) -> tup
     bandwidth = d.memory_bandwidth_bytes_per_s * e.memory_efficiency
     rate = d.attention_flops_per_s * e.gemm_efficiency
     cost = work(a, s, tuning, x.seq)
+    spared = np.where(x.recipe.operand_bytes < HALF, TRANSPOSED * cost.input_bytes, 0.0)
     added = _nothing(
         matmul_f=cost.flops / rate,
         matmul_b=2.0 * cost.flops / rate,
-        memory_f=(cost.forward_bytes + cost.expanded_bytes) / bandwidth,
-        memory_b=(cost.backward_bytes + cost.expanded_bytes) / bandwidth,
+        memory_f=(cost.forward_bytes + cost.expanded_bytes - spared) / bandwidth,
+        memory_b=(cost.backward_bytes + cost.expanded_bytes - spared) / bandwidth,
     )
     kernels = ADAPTER_LAUNCHES * cost.adapters
     backward = BACKWARD_LAUNCHES + tuning.frozen * (FROZEN_LAUNCHES - BACKWARD_LAUNCHES)

@@ -102,4 +102,5 @@ def first_step_bytes(parts: dict[str, Column]) -> Column:
     """
     live = allocated_bytes(parts)
     states = parts["weights"] + parts["gradients"] + parts["master_weights"] + parts["optimizer"]
+    states = states + parts.get("frozen_weights", np.zeros(()))
     return np.maximum(live - parts["optimizer"], states)

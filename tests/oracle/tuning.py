@@ -69,6 +69,11 @@ def tuned_layer(a: Arch, w: Recipe, v: Device, c: Cut, seq: int, on: Adapters, *
         p.memory[0] += 2 * rows * (count * read + 6 * written) / (v.bandwidth * v.e_mem)
         p.memory[1] += 2 * rows * (5 * count * read + 4 * written) / (v.bandwidth * v.e_mem)
         kernels += count
+    if w.narrow:
+        stream = t / (c.tp if c.sp else 1)
+        inputs = (a.h + a.o / c.tp) * t + a.h * stream
+        inputs += a.fe / c.etp * copies + a.fs / c.tp * t if moe else a.f / c.tp * t
+        p.memory = [one - 2 * inputs * 0.5 / (v.bandwidth * v.e_mem) for one in p.memory]
     if on.four_bit:
         expanded = (NF4 + 2) * matrices(a, c, moe=moe) / (v.bandwidth * v.e_mem)
         p.memory = [one + expanded for one in p.memory]
