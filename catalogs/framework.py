@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from catalogs.profile import Precision
 from catalogs.quantity import Bytes
 from catalogs.record import Record
 
@@ -36,8 +37,16 @@ class Framework(Record):
         fused_mlp_activation: element-wise kernels are fused, by hand or by a compiler: the gated activation saves only
             its input, not its intermediate product.
         fused_softmax_loss: cross entropy keeps one copy of the logits, in half precision.
-        loss_bytes: at the peak of an unfused cross entropy, per logit (Megatron-LM: half-precision and fp32 logits and
-            fp32 exponentials = 10; torch: three fp32 tensors in its backward pass = 12).
+        loss_bytes: at the peak of cross entropy, per logit, unless ``fused_softmax_loss`` (flash-attn's own: 4;
+            Megatron-LM: half-precision and fp32 logits and fp32 exponentials = 10; torch: three fp32 tensors in its
+            backward pass = 12; transformers: the fp32 logits it returns beside them = 16).
+        fused_norm: RMS norms save their half-precision input alone; False: the fp32 copy and the half-precision normed
+            values of a norm written in single operations (transformers).
+        split_loss_bytes: the same where tensor parallelism splits the vocabulary; absent: no different.
+        repeated_keys: grouped keys and values are repeated for every query head before attention, and saved so
+            (transformers' repeat_kv).
+        low_precision_weights: precisions at which weights exist in low precision alone, in both orientations, instead
+            of beside half-precision ones (Transformer Engine's primary weights).
         quantised_operands: fp8 and fp4 matmuls save their low-precision inputs and keep low-precision copies of the
             weights (Transformer Engine); False: they quantise anew in the backward pass (torchao).
         gathered_inputs: under sequence parallelism, matmuls save their inputs gathered over the tensor-parallel ranks
@@ -50,6 +59,10 @@ class Framework(Record):
         master_bytes: of one separate master copy element (0 where the parameter itself is fp32).
         gather_bytes: of one parameter element as it travels in ZeRO-3 gathers.
         reduce_bytes: of one gradient element as it travels in reductions.
+        live_parameters: gathered parameters that ZeRO-3 keeps at least, beyond the layers in use (DeepSpeed's
+            stage3_max_live_parameters).
+        update_bytes: temporaries of the update per parameter of a rank's own partition; activations are gone by then.
+        update_by_tensor: the update goes tensor by tensor, so that its temporaries are those of the largest one.
         optimizers: optimizer names it offers.
         reserve_bytes: held by driver, runtime and communication libraries outside the allocator, per device.
         fragmentation: share of the allocated peak that the caching allocator reserves on top.
@@ -79,7 +92,11 @@ class Framework(Record):
     data_overlap: bool = True
     fused_mlp_activation: bool
     fused_softmax_loss: bool
-    loss_bytes: Literal[10, 12] = 10
+    loss_bytes: Literal[4, 10, 12, 16] = 10
+    split_loss_bytes: Literal[16] | None = None
+    fused_norm: bool = True
+    repeated_keys: bool = False
+    low_precision_weights: tuple[Precision, ...] = ()
     quantised_operands: bool = True
     gathered_inputs: bool = False
     stage_outputs: bool = False
@@ -90,6 +107,9 @@ class Framework(Record):
     master_bytes: Literal[0, 2, 4]
     gather_bytes: Literal[1, 2, 4]
     reduce_bytes: Literal[2, 4]
+    live_parameters: float = Field(default=0, ge=0)
+    update_bytes: float = Field(default=0, ge=0, le=24)
+    update_by_tensor: bool = False
     optimizers: tuple[str, ...]
     reserve_bytes: Bytes = Field(ge=0, le=2**34)
     fragmentation: float = Field(ge=0, le=0.5)

@@ -41,6 +41,7 @@ class Run(BaseModel):
         tokens_per_s_per_accel, step_s: the measured speed, either or both.
         mem_gib, mem_kind: measured peak memory, and whether ``allocated``, ``reserved`` or what the ``device`` reports.
         task: ``pretrain``, ``sft``, ``lora`` or ``toy``.
+        notes: what else the source says; launch flags quoted there count.
         suspect: why the row looks wrong; such rows are left out of fits and scores.
         line: line of the file.
     """
@@ -100,6 +101,7 @@ class Run(BaseModel):
     software: str = ""
     features: frozenset[str] = frozenset()
     task: str = ""
+    notes: str = ""
     suspect: str = ""
     line: int = 0
 

@@ -31,18 +31,24 @@ def matmul_input(a: Architecture, s: Shard, r: Recipe, seq: Column) -> Column:
     return r.saved_bytes * a.hidden * tokens
 
 
+def norm_input(a: Architecture, r: Recipe) -> Column:
+    """Saved bytes of one token's input of a norm of the residual stream."""
+    return (HALF + a.rms_norm * r.norm_bytes) * a.hidden
+
+
 def attention_activations(a: Architecture, s: Shard, r: Recipe, seq: Column) -> Column:
     """Saved bytes of one attention block with its norm."""
     tokens, local = tokens_per_rank(s, seq), residual_tokens(s, seq)
-    plain = a.q_width / s.tp + 2.0 * _projected(a, s)
+    repeated = r.repeated_keys > 0  # keys and values as attention reads them: of all query heads
+    plain = a.q_width / s.tp + 2.0 * np.where(repeated, a.head_dim * a.heads / s.tp, _projected(a, s))
     # Latent attention: compressed inputs before and after their norms, then full heads of queries, keys and values.
     latent = 2.0 * (a.q_lora + a.kv_lora) + a.rope_head_dim + (2.0 * a.q_width + a.o_width) / s.tp
     qkv = np.where(a.is_mla > 0, latent, plain)
     qk_norm = np.maximum(a.qk_norm_head, a.qk_norm_full) * (a.q_width / s.tp + _projected(a, s))
-    post_norm = np.where(a.norms_per_layer > 2, HALF * a.hidden * local, 0.0)
+    norm = norm_input(a, r) * local
     return (
-        HALF * a.hidden * local  # input of the norm
-        + post_norm
+        norm
+        + np.where(a.norms_per_layer > 2, norm, 0.0)  # after the block
         + matmul_input(a, s, r, seq)
         + HALF * (qkv + qk_norm) * tokens
         + _core_activations(a, s, r, seq)
@@ -71,10 +77,10 @@ def _mlp_activations(a: Architecture, r: Recipe, elements: Column) -> Column:
 
 def _mlp_inputs(a: Architecture, s: Shard, r: Recipe, seq: Column) -> Column:
     """Saved bytes of what dense and expert blocks share: norm input, block input, dropout mask."""
-    local = a.hidden * residual_tokens(s, seq)
+    local = residual_tokens(s, seq)
     serial = np.where(a.parallel_block > 0, 0.0, 1.0)
-    post_norm = np.where(a.norms_per_layer > 2, HALF, 0.0)
-    return local * (serial * HALF + post_norm + a.dropout * MASK) + serial * matmul_input(a, s, r, seq)
+    norms = (serial + np.where(a.norms_per_layer > 2, 1.0, 0.0)) * norm_input(a, r)
+    return local * (norms + a.dropout * MASK * a.hidden) + serial * matmul_input(a, s, r, seq)
 
 
 def dense_mlp_activations(a: Architecture, s: Shard, r: Recipe, seq: Column) -> Column:
@@ -144,6 +150,7 @@ def head_activations(a: Architecture, s: Shard, r: Recipe, seq: Column) -> tuple
     """
     logits = a.vocab / s.tp * tokens_per_rank(s, seq)
     saved = (HALF + r.saved_bytes) * a.hidden * residual_tokens(s, seq)
-    loss = np.where(r.fused_loss > 0, 2.0 * HALF, r.loss_bytes) * logits
+    unfused = np.where(s.tp > 1, r.split_loss_bytes, r.loss_bytes)
+    loss = np.where(r.fused_loss > 0, 2.0 * HALF, unfused) * logits
     backward = 2.0 * HALF * logits + r.scratch_gradient_bytes * a.hidden * a.vocab / s.tp
     return saved, np.maximum(loss, backward)

@@ -42,6 +42,7 @@ class Architecture:
         mlp_bias: 1 if the matrices of the dense MLPs carry biases.
         head_bias: 1 if the output head carries a bias.
         norm_vectors: vectors per normalisation: 1 (RMS norm, layer norm without bias) or 2 (layer norm with bias).
+        rms_norm: 1 if they are RMS norms.
         norms_per_layer: normalisations of width ``hidden`` in a layer.
         final_norm: 1 if a normalisation stands before the output head.
         qk_norm_head: 1 if queries and keys are normalised per head (one vector of ``head_dim`` each).
@@ -86,6 +87,7 @@ class Architecture:
     mlp_bias: Column
     head_bias: Column
     norm_vectors: Column
+    rms_norm: Column
     norms_per_layer: Column
     final_norm: Column
     qk_norm_head: Column
@@ -166,6 +168,7 @@ def _row(model: Model) -> dict[str, float]:
         "mlp_bias": model.mlp_bias,
         "head_bias": model.head_bias,
         "norm_vectors": 2 if model.norm == "layer" and model.norm_bias else 1,
+        "rms_norm": model.norm == "rms",
         "norms_per_layer": model.norms_per_layer,
         "final_norm": model.final_norm,
         "qk_norm_head": model.qk_norm == "head",

@@ -28,6 +28,9 @@ CUSTOM_MATMULS: frozenset[Precision] = frozenset({"nvfp4"})
 CAST_WEIGHT_COPIES = 2.0
 """Low-precision copies of each weight kept for the forward and the transposed product (Transformer Engine)."""
 
+UPCAST_BYTES = 4.0
+"""What an unfused RMS norm saves beside the half-precision values: its input in fp32."""
+
 
 @dataclass(frozen=True, eq=False)
 class Recipe(Columns):
@@ -51,10 +54,16 @@ class Recipe(Columns):
         fused_activation: 1 if a gated activation saves no intermediate product.
         fused_loss: 1 if cross entropy works on one half-precision copy of the logits.
         loss_bytes: of one logit at the peak of an unfused cross entropy.
+        split_loss_bytes: the same where tensor parallelism splits the vocabulary.
+        repeated_keys: 1 if grouped keys and values are saved once per query head.
+        norm_bytes: saved per element of an RMS norm's input beside its half-precision copy.
         operator_recompute: 1 if selective recomputation keeps chosen matmul results, 0 if it drops the attention core.
         operator_products: 1 if operator-level recomputation recognises the matmuls of this precision.
         gathered_inputs: 1 if matmuls under sequence parallelism save their inputs gathered.
         stage_outputs: 1 if a pipeline stage keeps what it sent until the backward pass.
+        live_params: gathered parameters that ZeRO-3 keeps at least.
+        update_bytes: temporaries of the update per parameter of the rank's partition.
+        update_by_tensor: 1 if they are those of its largest tensor alone.
         reserve_bytes: held by driver, runtime and communication libraries, per device.
         fragmentation: share of the allocated peak that the caching allocator reserves on top.
     """
@@ -76,10 +85,16 @@ class Recipe(Columns):
     fused_activation: Column
     fused_loss: Column
     loss_bytes: Column
+    norm_bytes: Column
+    split_loss_bytes: Column
+    repeated_keys: Column
     operator_recompute: Column
     operator_products: Column
     gathered_inputs: Column
     stage_outputs: Column
+    live_params: Column
+    update_bytes: Column
+    update_by_tensor: Column
     reserve_bytes: Column
     fragmentation: Column
 
@@ -97,11 +112,12 @@ class Recipe(Columns):
         operand = OPERAND_BYTES[precision]
         half = OPERAND_BYTES["bf16"]
         cached = framework.quantised_operands and operand < half
+        alone = cached and precision in framework.low_precision_weights
         return cls.from_values(
             operand_bytes=operand,
             saved_bytes=operand if cached else half,
-            parameter_bytes=framework.parameter_bytes,
-            cast_bytes=CAST_WEIGHT_COPIES * operand if cached else 0.0,
+            parameter_bytes=operand if alone else framework.parameter_bytes,
+            cast_bytes=(1.0 if alone else CAST_WEIGHT_COPIES) * operand if cached else 0.0,
             gradient_bytes=framework.gradient_bytes,
             step_gradient_bytes=framework.step_gradient_bytes,
             scratch_gradient_bytes=framework.scratch_gradient_bytes,
@@ -115,10 +131,16 @@ class Recipe(Columns):
             fused_activation=framework.fused_mlp_activation,
             fused_loss=framework.fused_softmax_loss,
             loss_bytes=framework.loss_bytes,
+            split_loss_bytes=framework.split_loss_bytes or framework.loss_bytes,
+            repeated_keys=framework.repeated_keys,
+            norm_bytes=0.0 if framework.fused_norm else UPCAST_BYTES,
             operator_recompute=framework.operator_recompute,
             operator_products=precision not in CUSTOM_MATMULS,
             gathered_inputs=framework.gathered_inputs,
             stage_outputs=framework.stage_outputs,
+            live_params=framework.live_parameters,
+            update_bytes=framework.update_bytes,
+            update_by_tensor=framework.update_by_tensor,
             reserve_bytes=framework.reserve_bytes,
             fragmentation=framework.fragmentation,
         )

@@ -15,6 +15,7 @@ from costmodels.breakdown import micro_batch_breakdown
 from costmodels.columns import Column
 from costmodels.interval import interval_90, probability_below
 from costmodels.layout import ALL_LAYERS, Pipe, Replicas, Shard
+from costmodels.memory import needed_bytes, on_device
 from costmodels.partition import peak_stages
 from costmodels.run import DAY_S
 from costmodels.stage import layers_of, recomputed_share, stage_bytes, stage_costs
@@ -342,7 +343,7 @@ def configure(physics: Physics, layout: Layout, tariff: Tariff | None) -> Config
     micro_batch = micro_batch_breakdown(x, pipe)
     time = {name: _number(replicas.micro_batches * seconds) for name, seconds in micro_batch.items()}
     time |= {name: _number(seconds) for name, seconds in step.items() if name != "stages"}
-    memory, peak_stage = _fullest_rank(physics, layout)
+    parts, peak_stage = _fullest_rank(physics, layout)
     accelerators = layout.accelerators
     size = np.asarray(float(accelerators))
     goodput = physics.goodput(size)
@@ -350,7 +351,9 @@ def configure(physics: Physics, layout: Layout, tariff: Tariff | None) -> Config
     step_sigma = physics.step_sigma(size)
     days_sigma = physics.days_sigma(size, wall_s, goodput)
     in_time = probability_below(np.asarray(physics.deadline_s), wall_s, days_sigma)
-    held_bytes, memory_sigma = sum(memory.values()), np.asarray(site.framework.memory_log_sigma)
+    held = on_device(parts, physics.device.memory_bytes)
+    memory = {name: _number(value) for name, value in held.items()}
+    needed, memory_sigma = needed_bytes(held), np.asarray(site.framework.memory_log_sigma)
     cost = {}
     if tariff is not None:
         parts = tariff.components(size, wall_s)
@@ -382,13 +385,13 @@ def configure(physics: Physics, layout: Layout, tariff: Tariff | None) -> Config
         step_s=step_s,
         step_s_interval=_bounds(step_s, step_sigma),
         days_interval=_bounds(_number(wall_s) / DAY_S, days_sigma),
-        p_fits=_number(probability_below(physics.device.memory_bytes, np.asarray(held_bytes), memory_sigma)),
+        p_fits=_number(probability_below(physics.device.memory_bytes, needed, memory_sigma)),
         p_deadline=_number(in_time) if np.isfinite(physics.deadline_s) else None,
         tokens_per_s_per_accel=_number(tokens_per_s),
         mfu=_number(of_model),
         hfu=_number(of_hardware),
         cost_usd=sum(cost.values()) if cost else None,
-        fits=held_bytes <= _number(physics.device.memory_bytes),
+        fits=_number(needed) <= _number(physics.device.memory_bytes),
         layout=layout,
         memory=memory,
         peak_stage=peak_stage,
@@ -399,17 +402,18 @@ def configure(physics: Physics, layout: Layout, tariff: Tariff | None) -> Config
     )
 
 
-def _fullest_rank(physics: Physics, layout: Layout) -> tuple[dict[str, float], int]:
+def _fullest_rank(physics: Physics, layout: Layout) -> tuple[dict[str, Column], int]:
     """Memory by component of the rank that holds most, and its stage."""
     shard, pipe, replicas = layout.shard, layout.pipe, layout.replicas
     x = physics.setting(shard)
     layers = layers_of(x)
-    best: tuple[dict[str, float], int] = ({}, 0)
+    best: tuple[dict[str, Column], int] = ({}, 0)
+    most = 0.0
     for stage in peak_stages(physics.architecture, pipe):
         parts = physics.memory(stage_bytes(x, layers, pipe, stage), shard, pipe, replicas)
-        memory = {name: _number(value) for name, value in parts.items()}
-        if sum(memory.values()) > sum(best[0].values()):
-            best = memory, int(stage)
+        total = sum(_number(value) for value in parts.values())
+        if total > most:
+            best, most = (parts, int(stage)), total
     return best
 
 

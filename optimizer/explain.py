@@ -57,6 +57,8 @@ def _reason(job: Job, one: Configuration, best: Configuration) -> str | None:
             f"does not fit: stage {one.peak_stage} needs {one.memory_bytes / GIB:.1f} GiB of "
             f"{one.capacity_bytes / GIB:.1f} GiB, {over / GIB:.1f} GiB too much"
         )
+    if one.p_fits < job.confidence:
+        return f"fits with a probability of {one.p_fits:.0%} only"
     days = one.days * DAY_S
     if days > job.deadline_s:
         return f"misses the deadline by {(days - job.deadline_s) / DAY_S:.1f} days (step {one.step_s:.2f} s)"

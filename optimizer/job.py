@@ -48,7 +48,8 @@ class Job:
         recompute: recomputation choices in the space.
         offload: offload choices in the space.
         goodput: share of wall-clock time that makes progress, or None for that of modelled failures and checkpoints.
-        confidence: probability with which the deadline must be met; 0.5 takes the predicted time as it is.
+        confidence: probability with which the deadline must be met, and the memory must suffice; 0.5 takes predicted
+            time and memory as they are.
         tuning: how the model is fine-tuned (None: it is trained from scratch, all of it).
         assumptions: what was assumed in reading the question, in words.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from costmodels.goodput import Resilience
 from costmodels.interval import combined_sigma
 from costmodels.layer import Setting
 from costmodels.layout import Pipe, Replicas, Shard
-from costmodels.memory import rank_bytes
+from costmodels.memory import needed_bytes, rank_bytes
 from costmodels.parameters import total_params
 from costmodels.recipe import Recipe
 from costmodels.run import training_steps, wall_seconds
@@ -45,6 +46,7 @@ class Physics:
         resilience: what interrupts the job, and its checkpoints.
         stated_goodput: of the job, where it gives one: taken as it is for every cluster.
         deadline_s: of the job (infinite = none).
+        confidence: of the job: probability with which the memory must suffice.
         span: tokens over which attention reaches (None: the sequence).
         tuning: what of the model is trained (None: all of it).
     """
@@ -59,6 +61,7 @@ class Physics:
     resilience: Resilience
     stated_goodput: float | None
     deadline_s: float
+    confidence: float
     span: Column | None = None
     tuning: Tuning | None = None
 
@@ -85,6 +88,7 @@ class Physics:
             resilience=resilience(job, site, catalog),
             stated_goodput=job.goodput,
             deadline_s=job.deadline_s,
+            confidence=job.confidence,
             span=None if packed is None else np.asarray(float(packed)),
             tuning=None if tuning is None else tuning.columns(site.framework),
         )
@@ -105,6 +109,16 @@ class Physics:
     def memory(self, stage: StageBytes, shard: Shard, pipe: Pipe, replicas: Replicas) -> dict[str, Column]:
         """Bytes by component on one rank of a stage."""
         return rank_bytes(stage, shard, pipe, replicas, self.recipe)
+
+    def needed(self, stage: StageBytes, shard: Shard, pipe: Pipe, replicas: Replicas) -> Column:
+        """Bytes that one rank of a stage must have."""
+        return needed_bytes(self.memory(stage, shard, pipe, replicas))
+
+    @property
+    def room_bytes(self) -> float:
+        """What a rank may need, so that the memory suffices with the job's confidence."""
+        margin = NormalDist().inv_cdf(self.confidence) * self.site.framework.memory_log_sigma
+        return float(self.device.memory_bytes) * math.exp(-margin)
 
     def step(self, stage: StageCosts, shard: Shard, pipe: Pipe, replicas: Replicas) -> dict[str, Column]:
         """Seconds of a step by component."""

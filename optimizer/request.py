@@ -62,7 +62,7 @@ def read_job(
         offers: offer names, or words of :data:`TENURE_WORDS`.
         optimizer: optimizer name.
         goodput: share of time that makes progress; modelled if not given.
-        confidence: probability with which the deadline must be met.
+        confidence: probability with which the deadline must be met, and the memory must suffice.
 
     Raises:
         UsageError: contradictory or senseless values.

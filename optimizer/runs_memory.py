@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
+from catalogs.framework import Framework
 from catalogs.runs import Run
 from costmodels.columns import Column
 from costmodels.efficiency import Efficiency
 from costmodels.layout import Replicas, Shard
-from costmodels.memory import allocated_bytes, first_step_bytes, rank_bytes, reserved_bytes
+from costmodels.memory import (
+    allocated_bytes,
+    first_step_bytes,
+    needed_bytes,
+    on_device,
+    rank_bytes,
+    reserved_bytes,
+    update_bytes,
+)
 from costmodels.recipe import Recipe
 from costmodels.stage import layers_of, stage_bytes
 from optimizer.runs_prediction import RunTable
@@ -21,6 +29,9 @@ GIB = 2.0**30
 COMPILED_LOSS_SINCE = "torchtitan-2025-04"
 """Release since which torchtitan compiles the loss with the model (its pull request 1033)."""
 
+STATED_BY_DEFAULT = frozenset({"torchtitan-fsdp2"})
+"""Frameworks whose runs follow the default recomputation unless they say otherwise."""
+
 FIRST_STEP_SOURCES = ("MindSpeed-LLM CI",)
 """Sources that print the memory peak at the end of the first step, before activations and optimizer state meet."""
 
@@ -29,16 +40,7 @@ ALLOCATED_SOURCES = ("Megatron-Bridge skills",)
 """Sources that do not name their reading but run out of 80 GB of memory at 59 GB of it: it counts live tensors."""
 
 
-def _total(parts: dict[str, Column]) -> Column:
-    return sum(parts.values(), start=np.zeros(()))
-
-
-READINGS: dict[str, Callable[[dict[str, Column]], Column]] = {
-    "allocated": allocated_bytes,
-    "reserved": reserved_bytes,
-    "device": _total,
-    "first step": first_step_bytes,
-}
+READINGS = ("allocated", "reserved", "device", "first step")
 """What tools read: live tensors, the allocator's pool, or all that the device holds."""
 
 
@@ -51,8 +53,30 @@ def reading_of(run: Run) -> str:
     return run.mem_kind if run.mem_kind in READINGS else "device"
 
 
+def unknown_memory(run: Run, framework: Framework) -> str:
+    """Why the memory of a row whose time can be predicted cannot be, or nothing.
+
+    Facts that weigh little in time decide memory: a row that leaves them open is no test of a memory model.
+    """
+    dp = (run.n_accel or 1) / ((run.tp or 1) * (run.pp or 1) * (run.cp or 1))
+    missing = [
+        name
+        for name, unstated in (
+            ("recompute", not run.recompute and framework.name not in STATED_BY_DEFAULT),
+            ("zero", run.zero is None and dp > 1 and len(framework.zero_stages) > 1),
+            ("ep", run.ep is None and run.experts is not None),
+        )
+        if unstated
+    ]
+    if missing:
+        return f"memory: {', '.join(missing)} is not stated"
+    if "modules" in run.offload:
+        return f"memory: offload of {run.offload.removeprefix('activations of ')} is not modelled"
+    return ""
+
+
 def predicted_gib(table: RunTable, efficiency: Efficiency) -> dict[str, Column]:
-    """GiB of every row's fullest stage by reading (:data:`READINGS`).
+    """GiB of every row's fullest stage by reading (:data:`READINGS`), and what it must have (``needed``).
 
     Args:
         table: rows of a run file.
@@ -61,12 +85,21 @@ def predicted_gib(table: RunTable, efficiency: Efficiency) -> dict[str, Column]:
     recipe, shard, replicas = _stated(table)
     x = table.setting(shard, recipe, efficiency)
     layers = layers_of(x)
-    peaks: dict[str, Column] = {name: np.zeros(len(table)) for name in READINGS}
+    peaks: dict[str, Column] = {name: np.zeros(len(table)) for name in (*READINGS, "needed")}
     for stage in range(int(np.max(table.pipe.pp))):
         here = np.minimum(float(stage), table.pipe.pp - 1)
-        parts = rank_bytes(stage_bytes(x, layers, table.pipe, here), shard, table.pipe, replicas, recipe)
-        for name, reading in READINGS.items():
-            peaks[name] = np.maximum(peaks[name], reading(parts) / GIB)
+        fullest = stage_bytes(x, layers, table.pipe, here)
+        parts = rank_bytes(fullest, shard, table.pipe, replicas, recipe)
+        reserved = reserved_bytes(on_device(parts, table.device.memory_bytes))
+        read = {
+            "allocated": allocated_bytes(parts),
+            "reserved": reserved,
+            "device": reserved + parts["reserve"],
+            "first step": first_step_bytes(parts, update_bytes(fullest, shard, replicas, recipe)),
+            "needed": needed_bytes(parts),
+        }
+        for name, value in read.items():
+            peaks[name] = np.maximum(peaks[name], value / GIB)
     return peaks
 
 
@@ -84,6 +117,8 @@ def _stated(table: RunTable) -> tuple[Recipe, Shard, Replicas]:
             changed["gradient_bytes"][i] = 6.0 if fp32_gradients else 2.0
         elif changed["master_bytes"][i] > 0 and run.grad_dtype:
             changed["gradient_bytes"][i] = 4.0 if fp32_gradients else 2.0
+        if "precision_aware_optimizer" in run.features:
+            changed["moment_bytes"][i] = 4.0  # both moments in bf16
         if "fp8_param_gather" in run.features and changed["cast_bytes"][i] > 0:
             # The weights are kept in low precision alone, in both orientations.
             changed["parameter_bytes"][i] = changed["cast_bytes"][i] = changed["operand_bytes"][i]
@@ -95,6 +130,8 @@ def _stated(table: RunTable) -> tuple[Recipe, Shard, Replicas]:
             changed["master_bytes"][i] = 2.0  # the low half of the fp32 value; the weight is the high one
         if "swap_optimizer" in run.features or "optimizer" in run.offload:
             offloaded[i] = 1.0
+        if framework == "mindspeed-llm" and "flags: " in run.notes:
+            changed["fused_activation"][i] = "use-fused-swiglu" in run.notes
         if framework == "torchtitan-fsdp2":
             compiled = bool(run.features & {"compile", "graph_compile"}) and "eager" not in run.id
             changed["fused_activation"][i] = compiled

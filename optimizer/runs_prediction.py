@@ -69,6 +69,9 @@ OVERLAP_IS_OPT_IN = frozenset({"megatron-lm", "mindspeed-llm"})
 SECOND_FLASH = "2023-07"
 """Month of FlashAttention 2; rows of earlier months ran kernels of the first generation."""
 
+RECOMPUTE_PER_STAGE = "enable-recompute-layers-per-pp-rank"
+"""MindSpeed's launch flag by which a number of recomputed layers is that of a stage, not of each of its chunks."""
+
 DTYPE_BYTES = {"bf16": 2.0, "fp16": 2.0, "fp32": 4.0, "fp8": 1.0}
 
 
@@ -398,7 +401,8 @@ class _Reader:
         known = self._known(run)
         mla = _latent(run, known, self._models)
         moe, mtp = _experts(run, known)
-        gated = bool(run.gated)
+        # Scripts that load published weights run the published MLP, whatever name its activation has in them.
+        gated = known.gated if known is not None and known.ffn == run.ffn else bool(run.gated)
         classic = not gated and "alibi" not in run.features
         old = classic and framework_family(framework.name) in {"megatron", "deepspeed"}
         window_layers = 0
@@ -536,6 +540,8 @@ def _layout(run: Run, framework: Framework, model: Model) -> tuple[Shard, Pipe, 
             raise _SkipError(f"ep·etp = {ep * etp} is above tp·cp·dp = {run.tp * cp * dp:.0f}")
     sp = run.sp if run.sp is not None else run.tp > 1 and framework.sequence_parallel
     zero = run.zero if run.zero is not None else min(framework.zero_stages)
+    if framework.master_bytes == 0:  # what holds the optimizer's own parameters splits them whenever it splits state
+        zero = max(zero, min(framework.zero_stages))
     selective, recompute_layers = _recompute(run, model)
     shard = Shard.from_values(
         tp=run.tp,
@@ -546,7 +552,7 @@ def _layout(run: Run, framework: Framework, model: Model) -> tuple[Shard, Pipe, 
         micro_batch=run.mbs,
         selective=selective,
         recompute_layers=recompute_layers,
-        offload_activations=0,
+        offload_activations=_offloaded_share(run, model),
     )
     pipe = Pipe.from_values(pp=run.pp, vpp=vpp if run.pp > 1 else 1, zero_bubble="zero_bubble" in run.features)
     replicas = Replicas.from_values(
@@ -571,6 +577,14 @@ def _tuning(run: Run, framework: Framework, model: Model) -> Tuning:
     return Tuning.of(Adapters.from_values(rank=framework.adapter_rank, joint=framework.joint_adapters, **on))
 
 
+def _offloaded_share(run: Run, model: Model) -> float:
+    """Share of a stage's layers whose activations wait in host memory."""
+    assert run.pp
+    if found := re.search(r"activations of (\d+) layers", run.offload):
+        return min(float(found.group(1)) * run.pp / model.layers, 1.0)
+    return float(run.offload == "activations")
+
+
 def _recompute(run: Run, model: Model) -> tuple[float, float]:
     """Whether the attention core is recomputed, and how many leading layers of a stage are.
 
@@ -586,7 +600,8 @@ def _recompute(run: Run, model: Model) -> tuple[float, float]:
     assert run.pp
     per_stage = model.layers / run.pp
     if found := re.search(r"(\d+) layers per \(virtual\) stage", text):
-        return 0.0, float(found.group(1)) * (run.vpp or 1)
+        once = RECOMPUTE_PER_STAGE in run.notes
+        return 0.0, float(found.group(1)) * (1 if once else run.vpp or 1)
     if found := re.search(r"full, block policy, (\d+) of (\d+) layers", text):
         return 0.0, float(found.group(1)) / run.pp
     if text == "other:op-sac":

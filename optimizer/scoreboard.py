@@ -245,10 +245,13 @@ class Scoreboard:
         if self.shipped.memory is None:
             return ""
         scores = self.shipped.memory.scores()
-        denied = self.shipped.memory.denied
+        memory = self.shipped.memory
+        complete = int(np.count_nonzero(memory.complete))
         head = ["source and reading", "rows", "median", "mean", "P90", "bias", "in 90%", "low"]
         return _table(head, [[name, *_cells(score)] for name, score in scores.items()]) + (
-            f"\n\nOf all predicted rows, which all ran, {denied:.1%} are predicted not to fit."
+            f"\n\nOf the {complete:,} rows that state what decides their memory, which all ran,\n"
+            f"{memory.denied:.1%} are predicted not to fit; of those with a measured memory "
+            f"{memory.denied_measured:.1%}."
         )
 
     def _peers(self) -> str:

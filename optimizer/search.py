@@ -245,8 +245,8 @@ class SiteSearch:
         )
 
     def _fits(self, ranks: Ranks, replicas: Replicas) -> NDArray[np.bool_]:
-        held = reduce(np.add, self.physics.memory(ranks.parts, ranks.shard, ranks.pipe, replicas).values())
-        return np.asarray((held <= self.physics.device.memory_bytes).all(axis=0))
+        needed = self.physics.needed(ranks.parts, ranks.shard, ranks.pipe, replicas)
+        return np.asarray((needed <= self.physics.room_bytes).all(axis=0))
 
     def _valid(self, block: Block, replicas: Replicas) -> NDArray[np.bool_]:
         valid = np.ones(replicas.dp.shape, dtype=bool)

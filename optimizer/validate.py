@@ -16,7 +16,7 @@ from catalogs.profile import Profile
 from catalogs.runs import Run
 from costmodels.columns import Column
 from costmodels.efficiency import Efficiency
-from costmodels.interval import combined_sigma, interval_90
+from costmodels.interval import combined_sigma, interval_90, probability_below
 from optimizer.calibrate import fit, labels_of
 from optimizer.profiles import shift_name
 from optimizer.residuals import (
@@ -27,7 +27,7 @@ from optimizer.residuals import (
     held_apart,
     held_apart_sigmas,
 )
-from optimizer.runs_memory import GIB, predicted_gib, reading_of
+from optimizer.runs_memory import GIB, predicted_gib, reading_of, unknown_memory
 from optimizer.runs_prediction import RunTable, Skipped, run_table
 from optimizer.scores import Regret, Score, regret, scores_by
 from optimizer.trust import row_sigmas
@@ -50,6 +50,8 @@ class Memory:
 
     Attributes:
         table: every predicted row, with a measured time or not.
+        unknown: of each row, why its memory cannot be predicted (:func:`optimizer.runs_memory.unknown_memory`), or
+            nothing; scores leave such rows out.
         gib: GiB on the fullest rank by reading (:data:`optimizer.runs_memory.READINGS`).
         readings: which of them each row's figure is.
         measured: GiB (NaN where nothing was measured).
@@ -57,6 +59,7 @@ class Memory:
     """
 
     table: RunTable
+    unknown: tuple[str, ...]
     gib: dict[str, Column]
     readings: tuple[str, ...]
     measured: Column
@@ -70,11 +73,32 @@ class Memory:
     @property
     def denied(self) -> float:
         """Share of the rows, all of which ran, that are predicted not to fit."""
-        return float(np.mean(self.gib["device"] * GIB > self.table.device.memory_bytes))
+        return float(1.0 - np.mean(self.fits[self.complete])) if np.any(self.complete) else 0.0
+
+    @property
+    def denied_measured(self) -> float:
+        """The same share of the rows whose memory was measured."""
+        known = np.isfinite(self.measured) & self.complete
+        return float(1.0 - np.mean(self.fits[known])) if np.any(known) else 0.0
+
+    @property
+    def complete(self) -> NDArray[np.bool_]:
+        """Whether each row states what decides its memory."""
+        return np.array([not reason for reason in self.unknown])
+
+    @property
+    def fits(self) -> Column:
+        """Whether each row fits: what it needs, without what the allocator may return, is no more than there is."""
+        return np.asarray(self.gib["needed"] * GIB <= self.table.device.memory_bytes)
+
+    @property
+    def p_fits(self) -> Column:
+        """Probability that it fits."""
+        return probability_below(self.table.device.memory_bytes, self.gib["needed"] * GIB, self.sigma)
 
     def scores(self) -> dict[str, Score]:
         """Scores of all rows, by task, and by source and reading."""
-        known = np.flatnonzero(np.isfinite(self.measured))
+        known = np.flatnonzero(np.isfinite(self.measured) & self.complete)
         if not known.size:
             return {}
         measured, predicted, sigma = self.measured[known], self.predicted[known], self.sigma[known]
@@ -83,8 +107,10 @@ class Memory:
         tasks = scores_by([f"all of task {_task(self.table.runs[row])}" for row in known], measured, predicted, sigma)
         return every | tasks | scores_by(names, measured, predicted, sigma)
 
-    def to_json(self, row: int) -> dict[str, Any]:
-        """One row: the figure that was measured, and every reading predicted."""
+    def to_json(self, row: int) -> dict[str, Any] | None:
+        """One row: the figure that was measured, and every reading predicted; nothing if it does not say enough."""
+        if self.unknown[row]:
+            return None
         middle, sigma = self.predicted[row], self.sigma[row]
         low, high = interval_90(middle, sigma)
         measured = self.measured[row]
@@ -94,6 +120,8 @@ class Memory:
             "predicted": float(middle),
             "low": float(low),
             "high": float(high),
+            "fits": bool(self.fits[row]),
+            "p_fits": float(self.p_fits[row]),
         } | {name: float(self.gib[name][row]) for name in ("allocated", "reserved", "device")}
 
 
@@ -142,9 +170,11 @@ class Validation:
     def to_json(self) -> dict[str, Any]:
         """Every row in the order of the files, and the summary, as JSON-ready values."""
         by_row: dict[int, dict[str, Any]] = {}
+        notes: dict[int, str] = {}
         if self.memory is not None:
             for row, run in enumerate(self.memory.table.runs):
                 by_row[id(run)] = {"step_s": None, "mem_gib": self.memory.to_json(row)}
+                notes[id(run)] = self.memory.unknown[row]
         if self.table is not None:
             low, high = interval_90(self.predicted_s, self.sigma)
             for row, run in enumerate(self.table.runs):
@@ -162,7 +192,7 @@ class Validation:
                 rows.append({"id": run.id, "status": "skipped", "reason": reasons[id(run)]})
             else:
                 figures = by_row[id(run)]
-                reason = NO_TIME if figures["step_s"] is None else ""
+                reason = NO_TIME if figures["step_s"] is None else notes[id(run)]
                 rows.append({"id": run.id, "status": "ok", "reason": reason, **figures})
         return {"rows": rows, "summary": self.summary()}
 
@@ -178,6 +208,7 @@ class Validation:
         memory = self.memory
         found["memory"] = {} if memory is None else {name: vars(score) for name, score in memory.scores().items()}
         found["fits_denied"] = None if memory is None else memory.denied
+        found["memory_unknown"] = {} if memory is None else dict(_counted(filter(None, memory.unknown)))
         return found
 
     def _predicted(self) -> tuple[Run, ...]:
@@ -185,8 +216,7 @@ class Validation:
 
     def skip_reasons(self) -> list[tuple[str, int]]:
         """Reasons for skipping, most frequent first; suspect rows together."""
-        reasons = ("suspect" if s.reason.startswith("suspect") else s.reason for s in self.skipped)
-        return sorted(Counter(reasons).items(), key=lambda pair: (-pair[1], pair[0]))
+        return _counted("suspect" if s.reason.startswith("suspect") else s.reason for s in self.skipped)
 
     def _groupings(self) -> list[tuple[str, list[str]]]:
         if self.table is None:
@@ -218,7 +248,9 @@ class Validation:
             heading = "memory by source and reading"
             lines.append(f"{heading:44}   rows  median    mean     P90    bias  in 90%  >10% low")
             lines += [f"{_line(name, score)}   {score.low:7.1%}" for name, score in scores.items()]
-            lines.append(f"  predicted not to fit, though it ran        {self.memory.denied:7.1%}")
+            complete = np.count_nonzero(self.memory.complete)
+            lines.append(f"  predicted not to fit, though it ran        {self.memory.denied:7.1%} of {complete} rows")
+            lines += [f"  {count:6d}  {reason}" for reason, count in _counted(filter(None, self.memory.unknown))]
         if self.skipped:
             lines.append("skipped because")
             lines += [f"  {count:6d}  {reason}" for reason, count in self.skip_reasons()]
@@ -228,6 +260,11 @@ class Validation:
 def _task(run: Run) -> str:
     """What the row trains: everything from scratch unless it says otherwise."""
     return run.task or "pretrain"
+
+
+def _counted(reasons: Iterable[str]) -> list[tuple[str, int]]:
+    """How often each occurs, most frequent first."""
+    return sorted(Counter(reasons).items(), key=lambda pair: (-pair[1], pair[0]))
 
 
 def _line(name: str, s: Score) -> str:
@@ -294,8 +331,20 @@ def _read(catalog: Catalog, runs: tuple[Run, ...]) -> tuple[RunTable | None, Mem
     every, skipped = run_table(catalog, runs, timed=False)
     if every is None:
         return None, None, tuple(skipped)
+    unknown = _unknown_memory(catalog, every)
+    useless = [row for row, reason in enumerate(unknown) if reason and not np.isfinite(every.measured_s[row])]
+    skipped += [Skipped(every.runs[row], unknown[row]) for row in useless]
+    every = every.select(np.delete(np.arange(len(every)), useless))
+    if not len(every):
+        return None, None, tuple(skipped)
     timed = np.flatnonzero(np.isfinite(every.measured_s))
     return every.select(timed) if timed.size else None, _memory(catalog, every), tuple(skipped)
+
+
+def _unknown_memory(catalog: Catalog, table: RunTable) -> tuple[str, ...]:
+    return tuple(
+        unknown_memory(run, catalog.frameworks[name]) for run, name in zip(table.runs, table.frameworks, strict=True)
+    )
 
 
 def _memory(catalog: Catalog, table: RunTable) -> Memory:
@@ -304,6 +353,7 @@ def _memory(catalog: Catalog, table: RunTable) -> Memory:
         gib = predicted_gib(table, Efficiency.stack([Efficiency.of(profile) for profile in profiles]))
     return Memory(
         table=table,
+        unknown=_unknown_memory(catalog, table),
         gib=gib,
         readings=tuple(reading_of(run) for run in table.runs),
         measured=np.array([np.nan if run.mem_gib is None else run.mem_gib for run in table.runs]),

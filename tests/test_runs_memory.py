@@ -27,14 +27,16 @@ def measured(file: str, source: str) -> list[Run]:
     ("file", "source", "median", "low"),
     [
         ("simumax.csv", "", 0.01, 0.0),
-        ("torchtitan.csv", "", 0.06, 0.06),
+        ("torchtitan.csv", "", 0.06, 0.04),
         ("papers.csv", "BigScience", 0.035, 0.0),
-        ("papers_ascend_ci.csv", "", 0.08, 0.25),
+        ("papers.csv", "InternEvo", 0.07, 0.25),
+        ("papers.csv", "FlagPerf", 0.06, 0.1),
+        ("papers_ascend_ci.csv", "", 0.06, 0.21),
     ],
 )
 def test_error_of_source(file: str, source: str, median: float, low: float) -> None:
     """Median absolute error, and the share of rows predicted more than 10% too low."""
-    table, _ = run_table(Catalog(), measured(file, source))
+    table, _ = run_table(Catalog(), measured(file, source), timed=False)
     assert table is not None
     with np.errstate(all="ignore"):
         predicted = predicted_gib(table, efficiency())
@@ -44,4 +46,5 @@ def test_error_of_source(file: str, source: str, median: float, low: float) -> N
     # What the device holds is never less than what the allocator reserves, nor that than what lives in it.
     ordered = [predicted[name] for name in ("first step", "allocated", "reserved", "device")]
     assert set(READINGS) == {"first step", "allocated", "reserved", "device"}
+    assert np.all(predicted["allocated"] <= predicted["needed"])
     assert all(np.all(small <= large) for small, large in pairwise(ordered))

@@ -220,7 +220,9 @@ Goodput = Annotated[
 ]
 Confidence = Annotated[
     str,
-    typer.Option("--confidence", metavar="SHARE", help="Probability with which the deadline must be met: 90%."),
+    typer.Option(
+        "--confidence", metavar="SHARE", help="Probability of meeting the deadline, and of fitting the memory: 90%."
+    ),
 ]
 Top = Annotated[int, typer.Option("--top", "-n", min=0, help="How many alternatives to show.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]

@@ -10,6 +10,7 @@ import numpy as np
 
 from catalogs.catalog import Catalog
 from catalogs.errors import UnsupportedError, UsageError
+from costmodels.memory import on_device
 from costmodels.schedule import in_flight
 from costmodels.stage import layers_of, stage_bytes
 from optimizer.configuration import Configuration, Layout, configure
@@ -175,7 +176,7 @@ def stage_memory(physics: Physics, layout: Layout) -> list[StageMemory]:
     layers = layers_of(x)
     stages = np.arange(layout.pp, dtype=np.float64)
     table = stage_bytes(x, layers, pipe, stages)
-    parts = physics.memory(table, shard, pipe, replicas)
+    parts = on_device(physics.memory(table, shard, pipe, replicas), physics.device.memory_bytes)
     waiting = np.broadcast_to(in_flight(pipe, replicas.micro_batches, stages), stages.shape)
     rows = {name: np.broadcast_to(value, stages.shape) for name, value in parts.items()}
     capacity = float(physics.device.memory_bytes)

@@ -9,6 +9,7 @@ import numpy as np
 
 from costmodels.columns import Column
 from costmodels.layout import Pipe, Replicas, Shard
+from costmodels.memory import on_device
 from costmodels.partition import peak_stages
 from costmodels.stage import layers_of, stage_bytes, stage_costs
 from optimizer.configuration import Layout
@@ -42,11 +43,12 @@ def figures(physics: Physics, layouts: Sequence[Layout]) -> Figures:
     replicas = Replicas.from_values(**{name: column(name) for name in Replicas.names()})
     x = physics.setting(shard)
     layers = layers_of(x)
-    held = []
+    total = []
     for stage in peak_stages(physics.architecture, pipe):
         parts = physics.memory(stage_bytes(x, layers, pipe, stage), shard, pipe, replicas)
-        held.append(np.broadcast_to(sum(parts.values(), start=np.zeros(())), (len(rows),)))
+        held = on_device(parts, physics.device.memory_bytes)
+        total.append(np.broadcast_to(sum(held.values(), start=np.zeros(())), (len(rows),)))
     step = physics.step(stage_costs(x, layers, pipe), shard, pipe, replicas)
     step_s = np.broadcast_to(sum(step.values(), start=np.zeros(())), (len(rows),))
     batch = np.array([layout.global_batch for layout in layouts], dtype=np.float64)
-    return Figures(np.max(np.stack(held), axis=0), step_s, batch * physics.seq / step_s)
+    return Figures(np.max(np.stack(total), axis=0), step_s, batch * physics.seq / step_s)

@@ -84,7 +84,7 @@ class Outcome:
         excess: by how much, as a share, each of :data:`LIMITS` is exceeded; feasible if none is above zero.
         layers: per stage.
         recomputed: fully recomputed layers per stage.
-        memory_bytes: per stage, on each of its ranks.
+        memory_bytes: per stage, that each of its ranks must have.
         servers: by offer name.
     """
 

@@ -79,7 +79,7 @@ class Ground:
             late = 1.0 - probability_below(deadline, wall_s, sigma)
         excess = np.stack(
             [
-                np.max(memory, axis=1) / self.physics.device.memory_bytes - 1.0,
+                np.max(memory, axis=1) / self.physics.room_bytes - 1.0,
                 latest / deadline - 1.0,
                 cost / self.job.budget_usd - 1.0,
                 accelerators / self.limit - 1.0,

@@ -14,7 +14,7 @@ from optimizer.extended.table import Table
 def loads(t: Table) -> tuple[Column, Column, NDArray[np.bool_]]:
     """Layers and recomputed layers, (candidates, stages), and whether such stages exist, (candidates,)."""
     a = t.physics.architecture
-    capacity = t.physics.device.memory_bytes
+    capacity = np.asarray(t.physics.room_bytes)
     dense, moe = stage_layers(a, t.pipe, t.stage)
     layers = np.where(t.exists, dense + moe, 0.0)
     full = chunk_layers(a, t.pipe) * t.pipe.vpp
@@ -31,7 +31,7 @@ def loads(t: Table) -> tuple[Column, Column, NDArray[np.bool_]]:
 def _solved(t: Table) -> tuple[Column, Column, NDArray[np.bool_]]:
     """The fastest split, from a table over candidates, stages and layers per stage."""
     a = t.physics.architecture
-    capacity = t.physics.device.memory_bytes
+    capacity = np.asarray(t.physics.room_bytes)
     total = int(a.layers)
     # No balanced stage has more than twice its even share, but for rounding.
     most = min(total, 2 * -(-total // int(np.min(t.pipe.pp))) + 2)

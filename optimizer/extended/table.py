@@ -141,12 +141,11 @@ class Table:
         return stage_seconds(self.setting, self.layers, self.pipe, dense, moe, last, share)
 
     def memory(self, count: Column) -> Callable[[Column], Column]:
-        """Bytes of a rank of stages with so many layers, as a function of the share that is recomputed."""
+        """Bytes that a rank of stages with so many layers must have, as a function of the share that is recomputed."""
         dense, moe = self.kinds(count)
 
         def held(share: Column) -> Column:
             parts: StageBytes = loaded_stage_bytes(self.setting, self.layers, self.pipe, self.stage, dense, moe, share)
-            components = self.physics.memory(parts, self.shard, self.pipe, self.replicas)
-            return sum(components.values(), start=np.zeros(()))
+            return self.physics.needed(parts, self.shard, self.pipe, self.replicas)
 
         return held

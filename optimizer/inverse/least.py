@@ -37,7 +37,7 @@ class Least:
 
     Attributes:
         layout: its degrees.
-        bytes: on its fullest rank.
+        bytes: that its fullest rank must have.
         capacity_bytes: of the device.
     """
 
@@ -162,7 +162,7 @@ def _least_of(
                     offload_optimizer=np.asarray(float(offload)),
                     micro_batches=space.replicas.micro_batches(dp, single),
                 )
-                held = [sum(physics.memory(part, s, pipe, replicas).values()) for part in parts]
+                held = [physics.needed(part, s, pipe, replicas) for part in parts]
                 fullest = np.where(here, np.max(np.stack(np.broadcast_arrays(*held)), axis=0), np.inf)
                 row = int(np.argmin(fullest))
                 if best is None or fullest[row] < best[0]:

@@ -46,6 +46,7 @@ def recipe(**changes: float) -> Recipe:
         "flash": 1.0,
         "fused_activation": 1.0,
         "loss_bytes": 10.0,
+        "split_loss_bytes": 10.0,
         "operator_products": 1.0,
     }
     return Recipe.from_values(**(plain | changes))

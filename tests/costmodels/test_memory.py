@@ -11,12 +11,20 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from catalogs import Model
+from catalogs import Catalog, Model
 from catalogs.model import Moe
+from costmodels.activations import attention_activations
 from costmodels.architecture import Architecture
 from costmodels.columns import Column
 from costmodels.layout import ALL_LAYERS, Pipe, Replicas, Shard
-from costmodels.memory import allocated_bytes, first_step_bytes, rank_bytes, reserved_bytes
+from costmodels.memory import (
+    allocated_bytes,
+    first_step_bytes,
+    needed_bytes,
+    on_device,
+    rank_bytes,
+    reserved_bytes,
+)
 from costmodels.parameters import mtp_params
 from costmodels.partition import can_partition, peak_stages, stage_layers
 from costmodels.recipe import Recipe
@@ -184,7 +192,71 @@ def test_allocated_reserved_and_device() -> None:
     assert float(reserved_bytes(parts)) == pytest.approx(1.05 * allocated)
     assert float(sum(parts.values())) == pytest.approx(1.05 * allocated + GB)
     states = sum(float(parts[n]) for n in ("weights", "gradients", "master_weights", "optimizer"))
-    assert float(first_step_bytes(parts)) == max(states, allocated - float(parts["optimizer"]))
+    first = float(first_step_bytes(parts, np.asarray(GB)))
+    assert first == max(states + GB, allocated - float(parts["optimizer"]))
+
+
+def test_the_cache_shrinks_where_memory_is_short() -> None:
+    """Of 100 GB live and 12 GB cached a device of 110 GB shows 110 and one of 100 GB needs 103."""
+    parts = {"weights": np.asarray(100 * GB), "fragmentation": np.asarray(12 * GB), "reserve": np.asarray(0.0)}
+    held = {c: float(reserved_bytes(on_device(parts, np.asarray(c * GB)))) / GB for c in (200, 110, 100)}
+    assert held == {200: 112.0, 110: 110.0, 100: 103.0}
+    assert float(needed_bytes(parts)) == 103 * GB
+
+
+def test_temporaries_of_the_update_come_when_activations_are_gone() -> None:
+    """They count only beyond what the passes needed, over the whole partition or over its largest tensor."""
+    nothing = {name: np.zeros(()) for name in StageBytes.names()}
+    size = {"dense_params": np.asarray(4 * GB), "end_unit_params": np.asarray(GB)}
+    for working, by_tensor, zero, expected in ((0, 0, 0, 32), (5, 0, 0, 27), (40, 0, 0, 0), (0, 0, 1, 8), (0, 1, 0, 8)):
+        stage = StageBytes(**(nothing | size | {"working_bytes": np.asarray(working * GB)}))
+        r = recipe(update_bytes=8.0, update_by_tensor=by_tensor)
+        parts = rank_bytes(stage, shard(), pipe(), replicas(dp=4, zero=zero), r)
+        assert float(parts["update"]) == expected * GB
+
+
+def test_parameters_that_may_stay_gathered() -> None:
+    """DeepSpeed gathers matrices up to a number of parameters: more than two small layers, less than one huge layer."""
+    nothing = {name: np.zeros(()) for name in StageBytes.names()}
+    for unit, total, expected in ((0.2, 7.0, 1.0), (6.0, 500.0, 2.0), (0.2, 0.6, 0.6)):
+        size = {"dense_params": np.asarray(total * GB), "unit_dense_params": np.asarray(unit * GB)}
+        r = recipe(live_params=GB, reduce_bytes=0.0)
+        parts = rank_bytes(StageBytes(**(nothing | size)), shard(), pipe(), replicas(dp=8, zero=3.0), r)
+        assert float(parts["gathered"]) == pytest.approx(2 * expected * GB)
+
+
+def test_a_share_of_the_layers_offloaded() -> None:
+    """All of them leaves two layers on the device; half of them half, and two layers."""
+    held = []
+    for share in (0.0, 0.5, 1.0):
+        x, layers = setting(LLAMA, shard(offload_activations=share), EIGHTEEN, seq=4096.0)
+        held.append(float(stage_bytes(x, layers, pipe(), np.asarray(0.0)).activation_bytes))
+    assert held[1] == pytest.approx(held[0] * (0.5 + 2 / 32))
+    assert held[2] == pytest.approx(held[0] * 2 / 32)
+
+
+def test_weights_in_low_precision_alone() -> None:
+    """As many bytes as half-precision weights, not three half-precision bytes more; blockwise formats keep both."""
+    frameworks = Catalog().frameworks
+    for name, precision, expected in (
+        ("megatron-lm", "fp8", 4.0),
+        ("megatron-bridge", "fp8", 2.0),
+        ("megatron-bridge", "mxfp8", 2.0625),
+        ("nemo", "mxfp8", 4.0625),
+        ("nemo", "bf16", 2.0),
+    ):
+        r = Recipe.of(frameworks[name], precision, "adamw")  # type: ignore[arg-type]
+        assert float(r.parameter_bytes + r.cast_bytes) == expected
+
+
+def test_norms_and_keys_of_single_operations() -> None:
+    """An fp32 copy of the stream per norm, and keys and values of every query head."""
+    s, seq = shard(), np.asarray(1024.0)
+    a = Architecture.of(LLAMA)
+    plain = float(attention_activations(a, s, recipe(), seq))
+    assert float(attention_activations(a, s, recipe(norm_bytes=4.0), seq)) - plain == 4 * 4096 * 1024
+    repeated = float(attention_activations(a, s, recipe(repeated_keys=1.0), seq))
+    assert repeated - plain == 2 * 2 * (32 - 8) * 128 * 1024
 
 
 def test_stage_parameters_add_up() -> None:

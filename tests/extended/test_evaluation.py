@@ -16,7 +16,7 @@ from tests.extended.jobs import ALL, CATALOG, JOBS, exact, found, problem
 from tests.oracle import memory as oracle_memory
 from tests.oracle import step as oracle_step
 from tests.oracle.inputs import Cut, Device, Inputs, Recipe
-from tests.oracle.memory import rank_memory
+from tests.oracle.memory import needed, rank_memory
 from tests.oracle.parameters import Arch, RankUnits, stage_parameters
 from tests.oracle.step import Stages, run_seconds, shard_costs, stage_seconds, step_seconds
 
@@ -56,7 +56,7 @@ def test_exact_solutions_have_the_figures_of_the_exact_search(name: str) -> None
         assert outcome.feasible
         assert outcome.cost_usd == pytest.approx(leader.cost_usd, rel=1e-12)
         assert outcome.wall_s == pytest.approx(leader.wall_s, rel=1e-12)
-        assert max(outcome.memory_bytes) == pytest.approx(known.memory_bytes, rel=1e-12)
+        assert max(outcome.memory_bytes) == pytest.approx(needed(known.memory), rel=1e-12)
         assert 1 - outcome.late == pytest.approx(known.p_deadline, rel=1e-9)
         assert outcome.servers == {known.offer: known.servers}
 
@@ -139,7 +139,7 @@ def check_against_oracle(ground: Ground, one: Candidate, outcome: Outcome) -> No
                 patch.setattr(module, "recomputed_share", lambda *_, share=share: share)
                 patch.setattr(module, "stage_layers", lambda *_, dense=dense, moe=moe: (dense, moe))
             seconds.append(stage_seconds(a, v, cut, shard, dense, moe, last, a.mtp))
-            held.append(sum(rank_memory(a, w, cut, job.seq, shard.saved, units, stage).values()))
+            held.append(needed(rank_memory(a, w, cut, job.seq, shard.saved, units, stage)))
         extra = last * a.mtp
         with_mtp = (dense, moe + extra) if a.moe_layers else (dense + extra, moe)
         params.append(stage_parameters(a, cut, units, stage, *with_mtp))

@@ -22,7 +22,7 @@ from optimizer.search import SiteSearch, search
 from optimizer.space import Spaces
 from tests.optimizer.drawn import DAY_S, drawn_job, with_limits
 from tests.oracle.inputs import Cut, Device, Inputs, Recipe
-from tests.oracle.memory import fullest_rank
+from tests.oracle.memory import fullest_rank, needed
 from tests.oracle.parameters import Arch, RankUnits
 from tests.oracle.run import goodput_of, spares_of
 from tests.oracle.search import brute_force, days_sigma, grouped
@@ -208,6 +208,7 @@ def check_block(one: SiteSearch, block: Block, job: Job, catalog: Catalog) -> No
     x = oracle_inputs(one.site, job)
     a, w, v = Arch(job.model), Recipe(x), Device(x)
     deviations = NormalDist().inv_cdf(job.confidence)
+    room = v.capacity * math.exp(-deviations * x.framework.memory_log_sigma)
     costs, units = shard_costs(a, w, v, block.cut, job.seq), RankUnits(a, block.cut)
     stages = stages_of(a, v, block.cut, costs, units)
     assert block.bounds["site bound"] <= block.bounds["shard bound"]
@@ -219,7 +220,7 @@ def check_block(one: SiteSearch, block: Block, job: Job, catalog: Catalog) -> No
             cut = replace(block.cut, dp=dp, zero=zero, offload_optimizer=offload, micro_batches=m)
             cut = replace(cut, zero_group=span // cut.tp)
             memory, _ = fullest_rank(a, w, cut, job.seq, costs.saved, units)
-            assert (sum(memory.values()) <= v.capacity) == (place >= first), cut
+            assert (needed(memory) <= room) == (place >= first), cut
             if (cut.vpp > 1 and m % cut.pp) or (cut.tp * cut.cp * dp) % cut.ep or not grouped(cut):
                 continue
             step = sum(step_seconds(a, w, v, cut, job.seq, stages).values())

@@ -28,7 +28,8 @@ class Saved:
         self.transient = HALF * t * (width * (2 + a.g) + a.h)
         self.head = (HALF + w.saved) * a.h * stream
         rows = a.vocab / c.tp
-        self.logits = max((4 if w.floss else w.loss_bytes) * rows * t, 4 * rows * t + w.scratch * a.h * rows)
+        loss = w.split_loss_bytes if c.tp > 1 else w.loss_bytes
+        self.logits = max((4 if w.floss else loss) * rows * t, 4 * rows * t + w.scratch * a.h * rows)
 
     def _kept_dense(self, a: Arch, w: Recipe, c: Cut, seq: int) -> float:
         if not (c.selective and w.op_recompute):
@@ -61,17 +62,21 @@ def matmul_input(a: Arch, w: Recipe, c: Cut, seq: int) -> float:
     return w.saved * a.h * (t if w.gathered_inputs else stream)
 
 
+def norm_input(a: Arch, w: Recipe) -> float:
+    return (HALF + (w.norm if a.rms else 0)) * a.h
+
+
 def attention(a: Arch, w: Recipe, c: Cut, seq: int, *, selective: bool) -> float:
     t, stream, _ = tokens(a, c, seq)
     held = a.d * max(a.kv_heads / c.tp, 1.0)
-    kept = HALF * a.h * stream
+    kept = norm_input(a, w) * stream
     if a.nl > 2:
-        kept += HALF * a.h * stream
+        kept += norm_input(a, w) * stream
     kept += matmul_input(a, w, c, seq)
     if a.mla:
         kept += HALF * (2 * (a.q_lora + a.kv_lora) + a.rope + (2 * a.q + a.o) / c.tp) * t
     else:
-        kept += HALF * (a.q / c.tp + 2 * held) * t
+        kept += HALF * (a.q / c.tp + 2 * (a.d * a.heads / c.tp if w.repeated else held)) * t
     if a.qn_head or a.qn_full:
         kept += HALF * (a.q / c.tp + held) * t
     if w.flash:
@@ -88,8 +93,8 @@ def inner(a: Arch, w: Recipe, elements: float) -> float:
 
 def mlp_inputs(a: Arch, w: Recipe, c: Cut, seq: int) -> float:
     _, stream, _ = tokens(a, c, seq)
-    per = HALF * (1 - a.par) + (HALF if a.nl > 2 else 0.0) + a.drop * MASK
-    return a.h * stream * per + (1 - a.par) * matmul_input(a, w, c, seq)
+    norms = (1 - a.par) + (1 if a.nl > 2 else 0)
+    return stream * (norms * norm_input(a, w) + a.drop * MASK * a.h) + (1 - a.par) * matmul_input(a, w, c, seq)
 
 
 def dense_mlp(a: Arch, w: Recipe, c: Cut, seq: int) -> float:

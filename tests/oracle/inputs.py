@@ -98,12 +98,18 @@ class Recipe:
         self.cast = 2 * self.operand if quantised else 0.0
         self.narrow = self.operand < 2
         self.parameter, self.gradient = w.parameter_bytes, w.gradient_bytes
+        if quantised and x.precision in w.low_precision_weights:
+            self.parameter = self.cast = self.operand
         self.step_gradient, self.scratch = w.step_gradient_bytes, w.scratch_gradient_bytes
         self.master, self.moment = w.master_bytes, MOMENTS[x.optimizer]
         self.gather_bytes, self.reduce_bytes = w.gather_bytes, w.reduce_bytes
         self.flash, self.fact, self.floss = w.flash_attention, int(w.fused_mlp_activation), w.fused_softmax_loss
         self.overlaps = int(w.data_overlap)
         self.loss_bytes = w.loss_bytes
+        self.split_loss_bytes = w.split_loss_bytes or w.loss_bytes
+        self.norm = 0 if w.fused_norm else 4
+        self.repeated = w.repeated_keys
+        self.live, self.update, self.by_tensor = w.live_parameters, w.update_bytes, w.update_by_tensor
         self.op_recompute = w.operator_recompute
         self.op_products = 0 if x.precision == "nvfp4" else 1
         self.gathered_inputs, self.stage_outputs = w.gathered_inputs, int(w.stage_outputs)

@@ -60,6 +60,8 @@ def rank_memory(a: Arch, w: Recipe, c: Cut, seq: int, s: Saved, u: RankUnits, st
     own = w.parameter > w.gather_bytes
     if own and c.zero == 2:
         copies = (2 if c.pp > 1 else 1) * (pd + pe)
+    elif c.zero >= 3 and w.live > 0:
+        copies = min(max(w.live, (u.unit_d + u.unit_e) / 3), pd + pe)
     elif c.zero >= 3:
         copies = 2 * (u.unit_d + u.unit_e) + end_unit
     else:
@@ -74,6 +76,10 @@ def rank_memory(a: Arch, w: Recipe, c: Cut, seq: int, s: Saved, u: RankUnits, st
         "activations": (act + sent) * in_flight(c, stage) + end,
         "working": working,
     }
+    temporaries = state(w.update, 1)
+    if w.by_tensor:
+        temporaries = min(temporaries, w.update * max(end_unit, u.unit_e * 2 / 3))
+    parts["update"] = max(stays * temporaries - parts["gathered"] - parts["activations"] - parts["working"], 0.0)
     parts["fragmentation"] = w.fragmentation * sum(parts.values())
     parts["reserve"] = w.reserve
     return parts
@@ -87,3 +93,16 @@ def fullest_rank(a: Arch, w: Recipe, c: Cut, seq: int, s: Saved, u: RankUnits) -
         if not best or sum(parts.values()) > sum(best.values()):
             best, where = parts, stage
     return best, where
+
+
+def needed(parts: dict[str, float]) -> float:
+    """Live bytes, at most three hundredths that the allocator cannot give back, and the reserve."""
+    live = sum(value for name, value in parts.items() if name not in ("fragmentation", "reserve"))
+    return live + min(parts["fragmentation"], 0.03 * live) + parts["reserve"]
+
+
+def on_device(parts: dict[str, float], capacity: float) -> dict[str, float]:
+    """The allocator caches no more than what is free, but for what it cannot give back."""
+    whole = sum(parts.values())
+    too_much = min(whole - max(capacity, needed(parts)), whole - needed(parts))
+    return parts | {"fragmentation": parts["fragmentation"] - max(too_much, 0.0)}

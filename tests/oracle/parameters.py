@@ -28,6 +28,7 @@ class Arch:
         self.b_mlp, self.b_head = int(model.mlp_bias), int(model.head_bias)
         self.nv = 2 if model.norm == "layer" and model.norm_bias else 1
         self.nl = model.norms_per_layer
+        self.rms = model.norm == "rms"
         self.final_norm, self.emb_norm = int(model.final_norm), int(model.embedding_norm)
         self.qn_head, self.qn_full = int(model.qk_norm == "head"), int(model.qk_norm == "full")
         self.par, self.drop, self.sinks = int(model.parallel_block), int(model.dropout), int(model.sinks)

@@ -13,7 +13,7 @@ from catalogs.inheritance import resolve_profile
 from catalogs.offer import Offer
 from optimizer.job import Job
 from tests.oracle.inputs import Cut, Device, Inputs, Recipe
-from tests.oracle.memory import fullest_rank
+from tests.oracle.memory import fullest_rank, needed
 from tests.oracle.parameters import Arch, RankUnits, partition_possible
 from tests.oracle.run import failures_variance, goodput_of, spares_of
 from tests.oracle.step import Price, Shard, Stages, bill, run_seconds, shard_costs, stages_of, step_seconds
@@ -271,6 +271,7 @@ def _site(job: Job, catalog: Catalog, site: OracleSite, objective: str, found: F
     sizes = range(1, 0 if space_only else site.limit(job) + 1)
     goodput = {world: goodput_of(job, catalog, site.inputs, world) for world in sizes}
     deviations = NormalDist().inv_cdf(job.confidence)
+    room = v.capacity * math.exp(-deviations * site.inputs.framework.memory_log_sigma)
     costs: dict[Cut, Shard] = {}
     stages: dict[Cut, Stages] = {}
     for shard, stage, row, degrees in rows(job, a, site):
@@ -302,7 +303,7 @@ def _site(job: Job, catalog: Catalog, site: OracleSite, objective: str, found: F
                     continue
                 if fits is None:
                     memory, _ = fullest_rank(a, w, cut, job.seq, layer.saved, units)
-                    fits = sum(memory.values()) <= v.capacity
+                    fits = needed(memory) <= room
                 found.plans += fits
                 if fits and (price.name not in best or (aim, cost, wall) < best[price.name][:3]):
                     best[price.name] = aim, cost, wall, cut, price

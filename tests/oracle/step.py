@@ -13,7 +13,7 @@ from tests.oracle.collectives import gather, group_bandwidth, neighbour, ring_la
 from tests.oracle.flops import utilisation
 from tests.oracle.inputs import Cut, Device, Inputs, Recipe
 from tests.oracle.layer import Pass, head, layer, tokens
-from tests.oracle.memory import fullest_rank, recomputed_share, saved_activations
+from tests.oracle.memory import fullest_rank, needed, on_device, recomputed_share, saved_activations
 from tests.oracle.parameters import Arch, RankUnits, candidate_stages, stage_layers, stage_parameters
 
 TIE = 1e-12
@@ -242,6 +242,7 @@ def evaluate(
         for stage in stages.where
     ]
     memory, peak_stage = fullest_rank(a, w, c, seq, shard.saved, units)
+    memory = on_device(memory, v.capacity)
     steps, wall = run_seconds(tokens_, seq, c, step, goodput)
     cost = bill(price, c.world, wall) if price else {}
     rate = c.micro_batches * c.dp * c.micro_batch * seq / step / c.world
@@ -262,5 +263,5 @@ def evaluate(
         "tokens_per_s_per_accel": rate,
         "mfu": mfu,
         "hfu": hfu,
-        "fits": sum(memory.values()) <= v.capacity,
+        "fits": needed(memory) <= v.capacity,
     }
