@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import math
 from collections.abc import Sequence
 from html import escape
 
@@ -30,7 +29,7 @@ def text_chart(title: str, series: Series, *, columns: int = 60, rows: int = 8) 
     span = max((last - first).days, 1)
     levels = []
     for column in range(columns):
-        day = first + datetime.timedelta(days=math.floor(column * (span + 1) / columns))
+        day = first + datetime.timedelta(days=round(column * span / (columns - 1)))
         value = [value for date, value in series if date <= day][-1]
         levels.append(round((value - low) / (high - low) * (rows - 1)))
     labels = {row: f"{low + (high - low) * row / (rows - 1):.4g}" for row in range(rows)}

@@ -34,13 +34,17 @@ class Delivery:
         return {"channel": self.channel, "sent": self.sent, "waiting": self.waiting, "error": self.error}
 
 
+_HEADLINE = {"keep": "to keep, with news", "warn": "at risk"}
+"""Verdicts whose name alone would not tell a manager why it is news."""
+
+
 def headline(night: Night, news: Sequence[Verdict]) -> str:
     """One line: what the night brings."""
     if not news:
         waiting = sum(one.target is not None for one in night.verdicts)
         return f"{night.as_of}: nothing new" + (f"; {waiting} advised before still to be done" if waiting else "")
     kinds = [one.kind for one in news]
-    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    counts = ", ".join(f"{kinds.count(kind)} {_HEADLINE.get(kind, kind)}" for kind in dict.fromkeys(kinds))
     saving = sum(one.saving_usd or 0.0 for one in news if one.kind in ("switch", "resize"))
     return f"{night.as_of}: {counts}" + (f"; saves {saving:,.0f} USD" if saving else "")
 

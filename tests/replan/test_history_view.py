@@ -141,6 +141,12 @@ def test_nights_of_one_kind_do_not_differ() -> None:
     assert other.rules == {"cool_down_days": (None, 9.0)}
 
 
+def test_the_last_value_is_drawn_however_short_it_held() -> None:
+    day = datetime.date(2026, 1, 1)
+    chart = text_chart("title", [(day, 1.0), (day + datetime.timedelta(days=500), 9.0)], columns=20, rows=5)
+    assert (chart[1], chart[5]) == ("9 |" + " " * 19 + "*", "1 |" + "*" * 19)
+
+
 def test_a_flat_line_and_a_single_night_can_be_drawn() -> None:
     day = datetime.date(2026, 1, 1)
     for series in ([(day, 2.0)], [(day, 0.0), (day + datetime.timedelta(days=900), 0.0)]):

@@ -105,7 +105,7 @@ def test_the_only_offer_doubles_and_one_message_says_what_that_costs(nights: Nig
     assert codes == [0, 0, 0]
     (message,) = hook.bodies
     headline, verdict = message["text"].splitlines()
-    assert headline == "2026-10-20: 1 keep"
+    assert headline == "2026-10-20: 1 to keep, with news"
     assert verdict.startswith("small: keep: acme r1 box on demand went from 1.5 to 3 USD per accelerator-hour, so ")
 
 
