@@ -141,6 +141,11 @@ class Contender:
         return sum(self.cost.values())
 
     @property
+    def order(self) -> tuple[float, str, str, str]:
+        """Ranking: cost, then hardware, tenure and offer, so that ties are settled."""
+        return (self.cost_usd, self.hardware, self.tenure, self.offer.name)
+
+    @property
     def best(self) -> Configuration:
         """All figures of the plan; its ``cost`` is the whole bill."""
         leader = self.front.leaders[self.place]
@@ -303,6 +308,14 @@ def contenders(found: list[Front], now: Conditions) -> tuple[list[Contender], li
         raise InfeasibleError(f"nothing meets the deadline and the budget: {why}")
     ranked.sort(key=lambda one: (one.cost_usd, one.hardware, one.tenure))
     return ranked, refused
+
+
+def offered(found: list[Front], now: Conditions) -> list[Contender]:
+    """The best cluster with every single offer that meets the job."""
+    tenure_of = {paying: tenure for tenure, kinds in PAYING.items() for paying in kinds}
+    known = [(front, now.catalog.offers[name]) for front in found for name in front.offers]
+    every = (contender(front, offer, tenure_of[offer.tenure], now) for front, offer in known)
+    return [one for one in every if one is not None]
 
 
 def contender(front: Front, offer: Offer, tenure: Tenure, now: Conditions) -> Contender | None:

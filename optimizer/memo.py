@@ -17,6 +17,9 @@ from optimizer.sensitivity import Bar, label
 
 Language = Literal["en", "zh"]
 
+UNMOVED_TOLD = 12
+"""Most parameters without effect that are named."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -301,7 +304,11 @@ def _moves_nothing(bar: Bar) -> bool:
 def _unmoved(c: Comparison, language: Language) -> list[str]:
     """What was varied without any effect, in one line."""
     still = [_say(bar.parameter, language) for bar in c.tornado if _moves_nothing(bar)]
-    return [f"{_say('Without effect on the cheapest choice', language)}: {', '.join(still)}"] if still else []
+    if not still:
+        return []
+    more = len(still) - UNMOVED_TOLD
+    told = ", ".join(still[:UNMOVED_TOLD]) + (f", + {more}" if more > 0 else "")
+    return [f"{_say('Without effect on the cheapest choice', language)}: {told}"]
 
 
 def _thumbs(c: Comparison, language: Language) -> Table:

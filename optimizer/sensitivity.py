@@ -14,12 +14,12 @@ import numpy as np
 from catalogs.catalog import Catalog
 from catalogs.errors import InfeasibleError, UnknownNameError, UsageError
 from catalogs.naming import unknown_name
-from catalogs.offer import Currency
+from catalogs.offer import Currency, Offer
 from costmodels.columns import Column
 from costmodels.finance import break_even_months, break_even_utilisation
 from costmodels.run import DAY_S
 from optimizer.catalog_variant import with_assumptions, with_currencies, with_offers
-from optimizer.contenders import Conditions, Contender, Front, contender, contenders
+from optimizer.contenders import Conditions, Contender, Front, contender, contenders, offered
 
 PRICE_SWING = 0.2
 """Relative swing of prices in the tornado."""
@@ -209,8 +209,10 @@ Change = Callable[[Conditions, float], Conditions]
 
 def tornado(found: list[Front], now: Conditions) -> list[Bar]:
     """The cheapest choice with each parameter low and high, widest bar first."""
-    winner = contenders(found, now)[0][0]
-    bars = [_bar(found, now, *row) for row in _swings(winner, found, now)]
+    bars = [_bar(found, now, *row) for row in _swings(found, now)]
+    everyone = offered(found, now)
+    names = dict.fromkeys(name for front in found for name in front.offers)
+    bars += [_price_bar(found, now, everyone, now.catalog.offers[name]) for name in names]
     return sorted(bars, key=lambda bar: (-_width(bar), bar.parameter))
 
 
@@ -230,7 +232,26 @@ def _bar(found: list[Front], now: Conditions, parameter: str, low: float, high: 
     return Bar(parameter, low, high, ends[0][0], ends[1][0], ends[0][1], ends[1][1])
 
 
-def _swings(winner: Contender, found: list[Front], now: Conditions) -> list[tuple[str, float, float, Change]]:
+def _price_bar(found: list[Front], now: Conditions, everyone: list[Contender], offer: Offer) -> Bar:
+    """The bar of an offer's price: all other offers stay as they are."""
+    others = [one for one in everyone if one.offer.name != offer.name]
+    here = [front for front in found if offer.name in front.offers]
+    ends = []
+    for price in (offer.price * (1 - PRICE_SWING), offer.price * (1 + PRICE_SWING)):
+        changed = replace(now, catalog=with_offers(now.catalog, _repriced(now, offer, price)))
+        known = [*others, *offered([replace(front, offers=(offer.name,)) for front in here], changed)]
+        best = min(known, key=lambda one: one.order, default=None)
+        ends.append((price, math.inf, "none") if best is None else (price, best.cost_usd, label(best)))
+    (low, cost_low, winner_low), (high, cost_high, winner_high) = ends
+    name = f"price of {offer.name} ({offer.currency} per {offer.unit.replace('_', '-')})"
+    return Bar(name, low, high, cost_low, cost_high, winner_low, winner_high)
+
+
+def _repriced(now: Conditions, offer: Offer, price: float) -> dict[str, Offer]:
+    return now.catalog.offers | {offer.name: offer.model_copy(update={"price": price})}
+
+
+def _swings(found: list[Front], now: Conditions) -> list[tuple[str, float, float, Change]]:
     """What the tornado varies, from where to where."""
     assumed = now.catalog.assumption
     factor = math.exp(NORMAL_95 * assumed("failure-rate-log-sigma"))
@@ -245,18 +266,8 @@ def _swings(winner: Contender, found: list[Front], now: Conditions) -> list[tupl
     if math.isfinite(now.job.deadline_s):
         days = now.job.deadline_s / DAY_S
         rows.append(("deadline (days)", days * (1 - SWING), days * (1 + SWING), _deadline))
-    prices = {name: now.catalog.offers[name] for front in found for name in front.offers}
-    shown = [winner.offer, *(offer for offer in prices.values() if offer.name != winner.offer.name)]
-    rows.extend(
-        (
-            f"price of {offer.name} ({offer.currency} per {offer.unit.replace('_', '-')})",
-            offer.price * (1 - PRICE_SWING),
-            offer.price * (1 + PRICE_SWING),
-            _price(offer.name),
-        )
-        for offer in shown
-    )
-    for code in dict.fromkeys(offer.currency.lower() for offer in shown):
+    codes = (now.catalog.offers[name].currency.lower() for front in found for name in front.offers)
+    for code in dict.fromkeys(codes):
         if code != "usd":
             rate = now.catalog.currencies[code].usd
             rows.append((f"USD per {code.upper()}", rate * (1 - SWING), rate * (1 + SWING), _rate(code)))
@@ -274,15 +285,6 @@ def _assume(name: str) -> Change:
 
 def _deadline(now: Conditions, days: float) -> Conditions:
     return replace(now, job=replace(now.job, deadline_s=days * DAY_S))
-
-
-def _price(name: str) -> Change:
-    def change(now: Conditions, price: float) -> Conditions:
-        offers = dict(now.catalog.offers)
-        offers[name] = offers[name].model_copy(update={"price": price})
-        return replace(now, catalog=with_offers(now.catalog, offers))
-
-    return change
 
 
 def _rate(code: str) -> Change:
