@@ -121,8 +121,6 @@ class Domain:
         shard = (one.tp, one.cp, one.ep, one.micro_batch)
         batch = one.global_batch if "batch" in self.extend else self.job.global_batch
         degrees, _ = self._replicas(site, shard, (one.pp, one.vpp), float(batch))
-        low, high = float(degrees[0]), float(degrees[-1])
-        place = math.log(one.dp / low) / math.log(high / low) if high > low else 0.0
         share = max(one.offload_activations, one.offload_optimizer)
         wish: Parameters = {
             "site": one.site,
@@ -130,12 +128,22 @@ class Domain:
             "recompute": one.recompute,
             "split": one.split,
             "zero_bubble": one.zero_bubble,
-            "size": place ** (1 / SIZE_POWER),
+            "size": _place(degrees, one.dp),
             "offload": f"{int(one.offload_activations > 0)}{int(one.offload_optimizer > 0)}",
             "offload_share": share or 1.0,
             "batch": float(one.global_batch),
         }
         return {name: wish[name] for name in self.distributions}
+
+    def resized(self, wish: Parameters, accelerators: float) -> Parameters:
+        """The same point with a cluster of about so many accelerators."""
+        one = self.candidate(wish)
+        if one is None:
+            return wish
+        shard = (one.tp, one.cp, one.ep, one.micro_batch)
+        batch = float(wish.get("batch", self.job.global_batch))
+        degrees, _ = self._replicas(self.sites[one.site], shard, (one.pp, one.vpp), batch)
+        return wish | {"size": _place(degrees, accelerators / one.world)}
 
     def _wanted(self, name: str, wish: Parameters) -> int:
         return self._lists[name][int(wish.get(name, 0))]
@@ -241,6 +249,13 @@ def _enumerable_words(ground: Ground, job: Job) -> set[str]:
     if "partial" in wanted and "full" in framework.recompute:
         words |= {word for word, share in SHARES.items() if 0 < share < 1}
     return words
+
+
+def _place(degrees: Column, wanted: float) -> float:
+    """The parameter that means a number of replicas."""
+    low, high = float(degrees[0]), float(degrees[-1])
+    share = math.log(min(max(wanted, low), high) / low) / math.log(high / low) if high > low else 0.0
+    return float(share ** (1 / SIZE_POWER))
 
 
 def _nearest(values: Iterable[float], wanted: float) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from optimizer.extended.candidate import Candidate
+from optimizer.extended.candidate import LIMITS, Candidate
 from optimizer.extended.domain import Parameters
 from optimizer.extended.problem import Figures, Problem
 
@@ -20,6 +20,12 @@ STRUCTURES = 12
 
 SPREAD = 0.1
 """Standard deviation of a change of a continuous parameter, as a share of its range."""
+
+RESIZED = 2 / 3
+"""Share of the neighbours whose cluster is as large as the deadline needs at about the speed of the plan nearby."""
+
+SPEED_SPREAD = 0.05
+"""Standard deviation of the logarithm of that speed."""
 
 TRIES = 40
 """Changes tried for one new neighbour."""
@@ -33,8 +39,12 @@ def neighbours(problem: Problem, count: int, rng: np.random.Generator) -> list[P
         if len(found) == count or not chosen:
             break
         # The better a plan, the more of its neighbours.
-        place = int(len(chosen) * rng.random() ** 2)
-        point = _changed(problem.domain.parameters(chosen[place]), problem.domain.distributions, rng)
+        best = chosen[int(len(chosen) * rng.random() ** 2)]
+        point = _changed(problem.domain.parameters(best), problem.domain.distributions, rng)
+        if np.isfinite(problem.job.deadline_s) and rng.random() < RESIZED:
+            late = problem.known[best].excess[LIMITS.index("deadline")]
+            wanted = best.accelerators * (1.0 + late) * float(np.exp(rng.normal(0.0, SPEED_SPREAD)))
+            point = problem.domain.resized(point, wanted)
         one = problem.domain.candidate(point)
         if one is not None and one not in problem.known:
             found[one] = point
