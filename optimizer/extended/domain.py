@@ -244,7 +244,7 @@ def _enumerable_words(ground: Ground, job: Job) -> set[str]:
     framework = ground.site.framework
     wanted: set[str] = set(job.recompute)
     words = wanted & {"none", "full"} & set(framework.recompute)
-    if "selective" in wanted & set(framework.recompute) and not framework.flash_attention:
+    if (ground.enumerable.space.choices.selective > 0).any():
         words.add("selective")
     if "partial" in wanted and "full" in framework.recompute:
         words |= {word for word, share in SHARES.items() if 0 < share < 1}
