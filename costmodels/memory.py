@@ -69,11 +69,14 @@ def rank_bytes(stage: StageBytes, s: Shard, pipe: Pipe, replicas: Replicas, r: R
     """
     ranks, expert_ranks = sharding_ranks(s, replicas)
 
+    has_experts = np.any(stage.expert_params)
+
     def state(bytes_per_param: Column, from_stage: int | Column) -> Column:
         sharded = replicas.zero >= from_stage
-        dense = stage.dense_params / np.where(sharded, ranks, 1.0)
-        expert = stage.expert_params / np.where(sharded, expert_ranks, 1.0)
-        return bytes_per_param * (dense + expert)
+        held = stage.dense_params * (bytes_per_param / np.where(sharded, ranks, 1.0))
+        if has_experts:
+            held = held + stage.expert_params * (bytes_per_param / np.where(sharded, expert_ranks, 1.0))
+        return held
 
     own = r.parameter_bytes > r.gather_bytes
     unit = stage.unit_dense_params + stage.unit_expert_params

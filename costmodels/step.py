@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 
 from costmodels.collectives import (
@@ -28,23 +30,31 @@ def step_seconds(
 
     ``stages`` is the slowest stage's work on all micro-batches; ``bubble`` its wait; ``pipeline_comm`` exposed
     messages between stages; ``data_comm`` exposed gradient and parameter traffic; ``optimizer`` the update;
-    ``overhead`` what a step does
-    outside the model; ``jitter`` the growth with the number of servers.
+    ``overhead`` what a step does outside the model; ``jitter`` the growth with the number of servers.
     """
-    stages = replicas.micro_batches * stage.slowest_s
-    bubble = bubble_seconds(pipe, stage.slowest_s, stage.all_stages_s, stage.weight_gradient_s)
-    messages = pipeline_seconds(stage, s, pipe, replicas, d, e)
-    data = data_parallel_seconds(stage, s, replicas, r, d, e)
-    update = optimizer_seconds(stage, s, replicas, r, d, e)
-    steady = stages + bubble + messages + data + update
+    steady = steady_seconds(stage, s, pipe, replicas, r, d, e)
+    jitter = reduce(np.add, steady.values()) * jitter_share(world_size(s, pipe, replicas), d, e)
+    return steady | {"overhead": e.step_overhead_s, "jitter": jitter}
+
+
+def whole_step_seconds(
+    stage: StageCosts, s: Shard, pipe: Pipe, replicas: Replicas, r: Recipe, d: Device, e: Efficiency
+) -> Column:
+    """The sum of :func:`step_seconds`, in fewer passes over large tables."""
+    steady = reduce(np.add, steady_seconds(stage, s, pipe, replicas, r, d, e).values())
+    return steady * (1.0 + jitter_share(world_size(s, pipe, replicas), d, e)) + e.step_overhead_s
+
+
+def steady_seconds(
+    stage: StageCosts, s: Shard, pipe: Pipe, replicas: Replicas, r: Recipe, d: Device, e: Efficiency
+) -> dict[str, Column]:
+    """Seconds of the components that grow together when everybody waits for the slowest server."""
     return {
-        "stages": stages,
-        "bubble": bubble,
-        "pipeline_comm": messages,
-        "data_comm": data,
-        "optimizer": update,
-        "overhead": e.step_overhead_s,
-        "jitter": steady * jitter_share(world_size(s, pipe, replicas), d, e),
+        "stages": replicas.micro_batches * stage.slowest_s,
+        "bubble": bubble_seconds(pipe, stage.slowest_s, stage.all_stages_s, stage.weight_gradient_s),
+        "pipeline_comm": pipeline_seconds(stage, s, pipe, replicas, d, e),
+        "data_comm": data_parallel_seconds(stage, s, replicas, r, d, e),
+        "optimizer": optimizer_seconds(stage, s, replicas, r, d, e),
     }
 
 
@@ -78,7 +88,9 @@ def data_parallel_seconds(
     What overlaps does so with the forward or backward pass of one micro-batch.
     """
     ranks, expert_ranks = sharding_ranks(s, replicas)
-    backward, forward, copies = np.zeros(()), np.zeros(()), np.zeros(())
+    backward: list[Column] = []
+    forward: list[Column] = []
+    copies: list[Column] = []
     travels = np.where(replicas.zero == 0, r.reduce_bytes, r.gather_bytes)
     again = np.where(replicas.zero >= 3, 1.0, 0.0)
     for params, frozen_bytes, split, all_ranks, stride in (
@@ -96,11 +108,12 @@ def data_parallel_seconds(
         bandwidth = group_bandwidth(split, stride, d, e.scale_up_efficiency, e.scale_out_efficiency)
         per_byte = gather_seconds_per_byte(split, bandwidth)
         latency_s = np.where(split > 1, ring_latency_s(split, stride, d), 0.0)
-        backward = backward + params * ((r.reduce_bytes + again * travels) * per_byte) + (1.0 + again) * latency_s
-        forward = forward + params * (travels * per_byte) + latency_s
+        backward.append(params * ((r.reduce_bytes + again * travels) * per_byte) + (1.0 + again) * latency_s)
+        forward.append(params * (travels * per_byte) + latency_s)
         if np.any(frozen_bytes):
             travelling = again * frozen_bytes * per_byte
-            backward, forward = backward + travelling, forward + travelling
+            backward.append(travelling)
+            forward.append(travelling)
         # Several copies of the sharded state (HSDP; experts on more ranks than share a state): their gradient shards
         # are all-reduced across the copies.
         replicated = np.maximum(all_ranks / split, 1.0)
@@ -108,17 +121,19 @@ def data_parallel_seconds(
             continue
         across = group_bandwidth(replicated, stride * split, d, e.scale_up_efficiency, e.scale_out_efficiency)
         across_latency = ring_latency_s(replicated, stride * split, d)
-        copies = copies + 2.0 * gather_seconds(r.reduce_bytes * params / split, replicated, across, across_latency)
+        copies.append(2.0 * gather_seconds(r.reduce_bytes * params / split, replicated, across, across_latency))
 
-    def exposed(traffic: Column, window: Column) -> Column:
-        return traffic - np.minimum(r.overlaps_data * e.data_overlap * traffic, window)
+    def exposed(traffic: list[Column], window: Column) -> Column:
+        whole = reduce(np.add, traffic) if traffic else np.zeros(())
+        return whole - np.minimum(r.overlaps_data * e.data_overlap * whole, window)
 
-    m = replicas.micro_batches
-    return (
-        np.where(replicas.zero >= 2, m, 1.0) * exposed(backward, stage.backward_s)
-        + np.where(replicas.zero >= 3, m, 1.0) * exposed(forward, stage.forward_s)
-        + exposed(copies, stage.backward_s)
-    )
+    def repeated(seconds: Column, from_stage: int) -> Column:
+        """Once per micro-batch from a ZeRO stage on, else once per step."""
+        often = replicas.zero >= from_stage
+        return seconds * np.where(often, replicas.micro_batches, 1.0) if np.any(often) else seconds
+
+    seconds = repeated(exposed(backward, stage.backward_s), 2) + repeated(exposed(forward, stage.forward_s), 3)
+    return seconds + exposed(copies, stage.backward_s) if copies else seconds
 
 
 def optimizer_seconds(stage: StageCosts, s: Shard, replicas: Replicas, r: Recipe, d: Device, e: Efficiency) -> Column:

@@ -24,7 +24,7 @@ from costmodels.parameters import total_params
 from costmodels.recipe import Recipe
 from costmodels.run import training_steps, wall_seconds
 from costmodels.stage import OPERATOR_SHARE, StageBytes, StageCosts
-from costmodels.step import step_seconds
+from costmodels.step import step_seconds, whole_step_seconds
 from costmodels.storage import checkpoint_bytes
 from costmodels.utilisation import hfu, mfu, tuning_utilisation
 from optimizer.job import Job
@@ -123,6 +123,10 @@ class Physics:
     def step(self, stage: StageCosts, shard: Shard, pipe: Pipe, replicas: Replicas) -> dict[str, Column]:
         """Seconds of a step by component."""
         return step_seconds(stage, shard, pipe, replicas, self.recipe, self.device, self.efficiency)
+
+    def whole_step(self, stage: StageCosts, shard: Shard, pipe: Pipe, replicas: Replicas) -> Column:
+        """Seconds of a step."""
+        return whole_step_seconds(stage, shard, pipe, replicas, self.recipe, self.device, self.efficiency)
 
     def step_sigma(self, accelerators: Column) -> Column:
         """Standard deviation of log step time on so many accelerators of a cluster that was not measured."""

@@ -7,7 +7,7 @@ time is computed. The certificate counts every row.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property, partial, reduce
+from functools import cached_property, partial
 from statistics import NormalDist
 
 import numpy as np
@@ -202,7 +202,7 @@ class SiteSearch:
         valid = valid & self._valid(block, replicas)
         if not valid.any():
             return
-        step_s = reduce(np.add, self.physics.step(block.costs, block.shard, block.pipe, replicas).values())
+        step_s = self.physics.whole_step(block.costs, block.shard, block.pipe, replicas)
         goodput = self._goodput.take((block.world * degrees).astype(np.int64), mode="clip")
         wall_s = np.asarray(self.physics.wall(step_s, block.shard, replicas, goodput))
         self._offer(block, degrees, way, valid, wall_s, goodput, leaders)
@@ -275,17 +275,18 @@ class SiteSearch:
         """Show the leaders the candidates of a block, once for every way of paying."""
         accelerators = block.world * degrees
         in_time = wall_s * self._delay(accelerators, wall_s, goodput) if self._deviations else wall_s
-        valid = valid & (in_time <= self.job.deadline_s)
 
         def layout(group: int, row: int, place: int) -> dict[str, int]:
             return block.layout(group, row, int(degrees[group, 0, place]), way, self.space)
 
         for tariff in self.tariffs:
             cost = tariff.total(accelerators, wall_s)
-            allowed = valid & (accelerators <= tariff.max_accelerators)
+            figures: dict[Objective, Column] = {"cost": cost, "time": wall_s, "accelerators": accelerators}
+            if figures[self.objective].min() > leaders.threshold:
+                continue
+            allowed = valid & (in_time <= self.job.deadline_s) & (accelerators <= tariff.max_accelerators)
             if self.job.budget_usd < np.inf:
                 allowed &= cost <= self.job.budget_usd
-            figures: dict[Objective, Column] = {"cost": cost, "time": wall_s, "accelerators": accelerators}
             leaders.consider(
                 Scored(
                     search=self,
