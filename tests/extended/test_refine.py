@@ -6,9 +6,11 @@ import json
 import math
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -173,17 +175,17 @@ def worker_of(parent: int) -> int | None:
 
 def wait_for_points(url: str, process: subprocess.Popen[bytes], least: int) -> tuple[str, int]:
     """Wait until a study in a file has so many points; gives its name and how many there are."""
-    from optuna import get_all_study_summaries
-
-    path = Path(url.removeprefix("sqlite:///"))
+    # Read without Optuna, which would make the tables of a new file at the same time as the command does.
+    file = f"file:{url.removeprefix('sqlite:///')}?mode=ro"
+    query = "SELECT study_name, COUNT(*) FROM studies JOIN trials USING (study_id) GROUP BY study_name"
     while process.poll() is None:
-        if path.exists():
-            try:
-                for one in get_all_study_summaries(url):
-                    if one.n_trials >= least:
-                        return one.study_name, stored(url, one.study_name)
-            except Exception:  # the tables are being made
-                time.sleep(0.1)
+        try:
+            with closing(sqlite3.connect(file, uri=True)) as database:
+                for name, count in database.execute(query).fetchall():
+                    if count >= least:
+                        return name, stored(url, name)
+        except sqlite3.Error:  # no file or no tables yet
+            pass
         time.sleep(0.1)
     raise AssertionError(process.communicate())
 
