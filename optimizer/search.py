@@ -7,6 +7,7 @@ time is computed. The certificate counts every row.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property, partial
 from statistics import NormalDist
 
@@ -17,7 +18,6 @@ from catalogs.catalog import Catalog
 from costmodels.columns import Column
 from costmodels.device import Device
 from costmodels.efficiency import Efficiency
-from costmodels.layer import Setting
 from costmodels.layout import Replicas, Shard
 from costmodels.partition import peak_stages
 from costmodels.recipe import Recipe
@@ -408,13 +408,11 @@ def _share_layers(searches: list[SiteSearch]) -> None:
             return column[:, None]
 
         layers = layers_of(
-            Setting(
-                architecture=space.architecture,
-                shard=space.shards,
+            replace(
+                physics[0].setting(space.shards),
                 recipe=Recipe.stack([one.recipe for one in physics]).map(down),
                 device=Device.stack([one.device for one in physics]).map(down),
                 efficiency=Efficiency.stack([one.efficiency for one in physics]).map(down),
-                seq=physics[0].seq,
             )
         )
         shape = (len(alike), len(space.shards.tp))

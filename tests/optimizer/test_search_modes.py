@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from catalogs import Catalog
 from catalogs.errors import RefutedError
+from costmodels.stage import layers_of
 from optimizer.cli import INTERRUPTED, main
 from optimizer.job import Job
+from optimizer.market import sites
 from optimizer.plan import pareto, plan
 from optimizer.request import read_job
-from optimizer.search import SiteSearch
+from optimizer.search import SiteSearch, _survey
+from optimizer.tuning import FineTuning
 
 CATALOG = Catalog()
 
@@ -139,3 +143,16 @@ def test_the_front_is_printed_and_documented(capfd: pytest.CaptureFixture[str]) 
     assert main(question.split()) == 0
     printed = capfd.readouterr().out
     assert all(f" {one['accelerators']} " in printed for one in answer["front"])
+
+
+@pytest.mark.parametrize("tuning", [None, FineTuning("lora", example_tokens=512), FineTuning("qlora")])
+def test_layers_of_many_sites_at_once_are_those_of_each(tuning: FineTuning | None) -> None:
+    job = small_job(hardware=("a800-sxm-80g", "h100-sxm-80g", "h200-sxm"), tuning=tuning)
+    queue, _ = _survey(job, sites(job, CATALOG)[0], CATALOG, "cost", prune=True)
+    assert len(queue) > 2
+    for one in queue:
+        alone = layers_of(one.physics.setting(one.space.shards))
+        for name in ("forward", "backward"):
+            np.testing.assert_allclose(getattr(one.layers.dense, name), getattr(alone.dense, name), rtol=1e-12)
+        for name in ("dense_bytes", "transient_bytes"):
+            np.testing.assert_allclose(getattr(one.layers, name), getattr(alone, name), rtol=1e-12)
