@@ -13,9 +13,10 @@ from optimizer.extended.candidate import EVEN, FITTED, SOLVED, Candidate, Outcom
 from optimizer.extended.ground import Ground
 from optimizer.extended.problem import Problem
 from tests.extended.jobs import ALL, CATALOG, JOBS, exact, found, problem
+from tests.optimizer.site_inputs import oracle_inputs
 from tests.oracle import memory as oracle_memory
 from tests.oracle import step as oracle_step
-from tests.oracle.inputs import Cut, Device, Inputs, Recipe
+from tests.oracle.inputs import Cut, Device, Recipe
 from tests.oracle.memory import needed, rank_memory
 from tests.oracle.parameters import Arch, RankUnits, stage_parameters
 from tests.oracle.step import Stages, run_seconds, shard_costs, stage_seconds, step_seconds
@@ -91,16 +92,7 @@ def test_extended_candidates_are_what_the_oracle_says_of_their_stages(name: str)
 def check_against_oracle(ground: Ground, one: Candidate, outcome: Outcome) -> None:
     """The page's formulas, stage by stage, with the stage's own layers and recomputation."""
     site, job = ground.site, ground.job
-    x = Inputs(
-        site.accelerator,
-        site.framework,
-        site.profile,
-        site.fabric,
-        site.scale_out_bytes_per_s,
-        site.server_accelerators,
-        site.precision,
-        job.optimizer,
-    )
+    x = oracle_inputs(site, job)
     a, w, v = Arch(job.model), Recipe(x), Device(x)
     cut = Cut(
         tp=one.tp,

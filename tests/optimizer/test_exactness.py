@@ -21,7 +21,8 @@ from optimizer.plan import pareto, plan
 from optimizer.search import SiteSearch, search
 from optimizer.space import Spaces
 from tests.optimizer.drawn import DAY_S, drawn_job, with_limits
-from tests.oracle.inputs import Cut, Device, Inputs, Recipe
+from tests.optimizer.site_inputs import oracle_inputs
+from tests.oracle.inputs import Cut, Device, Recipe
 from tests.oracle.memory import fullest_rank, needed
 from tests.oracle.parameters import Arch, RankUnits
 from tests.oracle.run import goodput_of, spares_of
@@ -168,20 +169,6 @@ def blocks(one: SiteSearch, rng: random.Random, count: int) -> Iterator[Block]:
             {"site bound": one.floor, "shard bound": float(shard_floors[shard]), "stage bound": stage_floors[row]},
             {way: int(one._first_fit(part, degrees, start, whole, way)[0]) for way in ways},
         )
-
-
-def oracle_inputs(site: Site, job: Job) -> Inputs:
-    return Inputs(
-        site.accelerator,
-        site.framework,
-        site.profile,
-        site.fabric,
-        site.scale_out_bytes_per_s,
-        site.server_accelerators,
-        site.precision,
-        job.optimizer,
-        site.spot,
-    )
 
 
 def frictionless(site: Site) -> Site:

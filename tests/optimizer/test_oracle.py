@@ -23,7 +23,8 @@ from optimizer.market import Price as MarketPrice
 from optimizer.market import Site, Tariff, sites
 from optimizer.physics import Physics
 from optimizer.search import search
-from tests.oracle.inputs import PEAK_DTYPE, Cut, Inputs
+from tests.optimizer.site_inputs import oracle_inputs
+from tests.oracle.inputs import PEAK_DTYPE, Cut
 from tests.oracle.parameters import Arch, partition_possible
 from tests.oracle.run import goodput_of, spares_of
 from tests.oracle.search import brute_force
@@ -242,16 +243,7 @@ def test_every_figure_agrees_with_the_second_implementation(case: tuple[Job, Sit
         least_servers=offer.min_servers or 1,
         least_hours=offer.min_hours or 0.0,
     )
-    inputs = Inputs(
-        site.accelerator,
-        site.framework,
-        site.profile,
-        site.fabric,
-        site.scale_out_bytes_per_s,
-        site.server_accelerators,
-        site.precision,
-        job.optimizer,
-    )
+    inputs = oracle_inputs(site, job)
     goodput = goodput_of(job, CATALOG, inputs, layout.accelerators)
     want = evaluate(job.model, job.tokens, job.seq, goodput, inputs, Cut(**layout.degrees), price)
     times = want.pop("times")
