@@ -43,6 +43,10 @@ class Framework(Record):
         fused_norm: RMS norms save their half-precision input alone; False: the fp32 copy and the half-precision normed
             values of a norm written in single operations (transformers).
         split_loss_bytes: the same where tensor parallelism splits the vocabulary; absent: no different.
+        spelled_gelu: the tanh approximation of GELU is written in single operations, whose results are saved too
+            (MindSpeed-LLM).
+        bias_matrices: linear position biases that come as matrices are kept for every layer's backward pass
+            (MindSpeed-LLM: fused attention takes them as an argument).
         repeated_keys: grouped keys and values are repeated for every query head before attention, and saved so
             (transformers' repeat_kv).
         low_precision_weights: precisions at which weights exist in low precision alone, in both orientations, instead
@@ -53,7 +57,11 @@ class Framework(Record):
             (torch DTensor); False: they save their share and gather it again (Megatron-LM).
         stage_outputs: a pipeline stage keeps what it sent until the backward pass (DeepSpeed; Megatron-LM frees it).
         parameter_bytes: of one working parameter (2 for bf16 weights, 4 where FSDP keeps fp32 shards only).
+        fp16_parameter_bytes: the same in fp16, where that differs (MindFormers keeps no fp32 copy then).
         gradient_bytes: of one stored gradient element.
+        fp16_gradient_bytes: of one gradient element in fp16, stored and on the wire, where that differs. The update
+            then copies the gradients of its partition to fp32 for its master weights (Megatron-LM accumulates in fp32
+            only with bf16).
         step_gradient_bytes: of the gradient copy that the optimizer step makes of its own partition (DeepSpeed: 4).
         scratch_gradient_bytes: of one weight gradient before it is added to the stored one.
         master_bytes: of one separate master copy element (0 where the parameter itself is fp32).
@@ -95,13 +103,17 @@ class Framework(Record):
     loss_bytes: Literal[4, 10, 12, 16] = 10
     split_loss_bytes: Literal[16] | None = None
     fused_norm: bool = True
+    spelled_gelu: bool = False
+    bias_matrices: bool = False
     repeated_keys: bool = False
     low_precision_weights: tuple[Precision, ...] = ()
     quantised_operands: bool = True
     gathered_inputs: bool = False
     stage_outputs: bool = False
     parameter_bytes: Literal[2, 4]
+    fp16_parameter_bytes: Literal[2] | None = None
     gradient_bytes: Literal[2, 4]
+    fp16_gradient_bytes: Literal[2] | None = None
     step_gradient_bytes: Literal[0, 4] = 0
     scratch_gradient_bytes: Literal[0, 2] = 2
     master_bytes: Literal[0, 2, 4]

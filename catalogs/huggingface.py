@@ -67,9 +67,16 @@ DEFAULTS: dict[str, Fields] = {
         "hidden_dropout": 0.0,
     },
     "gemma": _GEMMA,
-    "gemma2": _GEMMA | {"sliding_window": 4096, "layer_types": None},
+    "gemma2": _GEMMA
+    | {
+        "sliding_window": 4096,
+        "layer_types": None,
+        "hidden_activation": "gelu_pytorch_tanh",
+        "final_logit_softcapping": 30.0,
+    },
     "gemma3_text": _GEMMA
     | {
+        "hidden_activation": "gelu_pytorch_tanh",
         "num_attention_heads": 8,
         "num_key_value_heads": 4,
         "vocab_size": 262208,
@@ -431,12 +438,14 @@ def _gemma(c: _Config) -> Fields:
 
 
 def _gemma2(c: _Config) -> Fields:
-    fields = _gemma(c) | {"norms_per_layer": 4}
+    fields = _gemma(c) | {"norms_per_layer": 4, "tanh_gelu": c.value("hidden_activation") == "gelu_pytorch_tanh"}
+    fields |= {"logit_softcap": c.value("final_logit_softcapping") is not None}
     return fields | _windows(c, (fields["layers"] + 1) // 2)
 
 
 def _gemma3(c: _Config) -> Fields:
-    fields = _gemma(c) | {"norms_per_layer": 4, "qk_norm": "head"}
+    tanh_gelu = c.value("hidden_activation") == "gelu_pytorch_tanh"
+    fields = _gemma(c) | {"norms_per_layer": 4, "qk_norm": "head", "tanh_gelu": tanh_gelu}
     layers = fields["layers"]
     return fields | _windows(c, layers - layers // max(1, c.number("sliding_window_pattern")))
 
@@ -496,7 +505,9 @@ def _cohere(c: _Config) -> Fields:
 
 
 def _baichuan(c: _Config) -> Fields:
-    return _attention(c, kv=False, head_dim=False) | {"ffn": c.number("intermediate_size")}
+    # Its 13B rotates nothing and so needs no table of positions; its 7B has one.
+    fields = {"ffn": c.number("intermediate_size"), "square_alibi": "max_position_embeddings" not in c.fields}
+    return _attention(c, kv=False, head_dim=False) | fields
 
 
 def _phi3(c: _Config) -> Fields:

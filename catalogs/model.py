@@ -84,6 +84,11 @@ class Model(Record):
         parallel_block: attention and MLP read the same input (Falcon, GPT-J).
         dropout: whether dropout is active in pre-training (GPT-3, OPT).
         sinks: one learned attention-sink logit per head (GPT-OSS).
+        square_alibi: linear position biases (Press et al. 2022) come as one matrix of tokens by tokens per head, joined
+            with the causal mask (Baichuan 2 13B), instead of one row per head (BLOOM, MPT).
+        tanh_gelu: the activation is GELU by its tanh approximation (Gemma 2 and 3).
+        logit_softcap: logits pass through a scaled tanh before the loss (Gemma 2).
+        fp32_norm: the published code scales the normed values in fp32 (ChatGLM).
         window: sliding-window width in tokens (0 = none) used by ``window_layers`` of the layers.
         mtp_layers: multi-token-prediction layers trained beside the stack (DeepSeek-V3); not counted in ``layers``.
         seq: usual pre-training sequence length.
@@ -117,6 +122,10 @@ class Model(Record):
     parallel_block: bool = False
     dropout: bool = False
     sinks: bool = False
+    square_alibi: bool = False
+    tanh_gelu: bool = False
+    logit_softcap: bool = False
+    fp32_norm: bool = False
     window: NonNegativeInt = 0
     window_layers: NonNegativeInt = 0
     mtp_layers: NonNegativeInt = 0

@@ -7,6 +7,8 @@ parallelism), extended tensor by tensor to grouped-query and latent attention, g
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from costmodels.architecture import Architecture
@@ -17,7 +19,10 @@ from costmodels.recipe import Recipe
 
 FP32 = 4.0
 MASK = 1.0
-"""Bytes of a dropout-mask element."""
+"""Bytes of an element of a dropout or attention mask."""
+
+SPELLED_GELU_RESULTS = 3.0
+"""Results that 0.5x(1 + tanh(...)) saves beside its input and its value: the tanh, 1 + tanh, and 0.5x."""
 
 
 def _projected(a: Architecture, s: Shard) -> Column:
@@ -32,8 +37,13 @@ def matmul_input(a: Architecture, s: Shard, r: Recipe, seq: Column) -> Column:
 
 
 def norm_input(a: Architecture, r: Recipe) -> Column:
-    """Saved bytes of one token's input of a norm of the residual stream."""
-    return (HALF + a.rms_norm * r.norm_bytes) * a.hidden
+    """Saved bytes of one token's input of a norm of the residual stream.
+
+    An RMS norm in single operations also saves its input in fp32; one that scales its normed values in fp32 saves
+    these so, and the half-precision input beside them (``RMSNorm`` of THUDM's ``modeling_chatglm.py``).
+    """
+    scaled = np.where(r.norm_bytes > 0, a.fp32_norm * FP32, 0.0)
+    return (HALF + a.rms_norm * (r.norm_bytes + scaled)) * a.hidden
 
 
 def attention_activations(a: Architecture, s: Shard, r: Recipe, seq: Column) -> Column:
@@ -62,16 +72,18 @@ def _core_activations(a: Architecture, s: Shard, r: Recipe, seq: Column) -> Colu
     sequences = s.micro_batch * a.heads / s.tp / s.cp
     score = HALF + a.dropout * (MASK + HALF)
     dropped = (s.selective > 0) & (r.operator_recompute == 0)
+    biases = HALF * a.square_alibi * r.bias_matrices * sequences * seq * seq
     return np.where(
         r.flash > 0,
-        FP32 * a.heads / s.tp * tokens_per_rank(s, seq),
+        FP32 * a.heads / s.tp * tokens_per_rank(s, seq) + biases,
         np.where(dropped, 0.0, score * sequences * seq * seq),
     )
 
 
 def _mlp_activations(a: Architecture, r: Recipe, elements: Column) -> Column:
     """Saved bytes of up, gate and activated tensors of ``elements`` intermediate elements."""
-    unfused = a.gated * (1.0 - r.fused_activation)
+    steps = 1.0 + SPELLED_GELU_RESULTS * a.tanh_gelu * r.spelled_gelu
+    unfused = a.gated * (1.0 - r.fused_activation) * steps
     return elements * (HALF * (1.0 + a.gated + unfused) + r.saved_bytes)
 
 
@@ -99,6 +111,44 @@ def moe_activations(a: Architecture, s: Shard, r: Recipe, seq: Column) -> Column
     expert = r.saved_bytes * a.hidden * routed + _mlp_activations(a, r, a.moe_ffn / s.etp * routed)
     shared = _mlp_activations(a, r, a.shared_ffn / s.tp * tokens_per_rank(s, seq))
     return _mlp_inputs(a, s, r, seq) + router + expert + shared
+
+
+RECOMPUTED_MODULES = ("core_attn", "layernorm", "mla_up_proj", "mlp", "moe", "moe_act", "shared_experts")
+"""Parts of a layer that Megatron-Core recomputes on their own (``recompute_modules`` of its transformer config)."""
+
+
+def module_activations(a: Architecture, s: Shard, r: Recipe, seq: Column, modules: Mapping[str, Column]) -> Column:
+    """What recomputing single modules keeps from being saved: of a dense layer and of an MoE layer, (2, ...).
+
+    The outputs of the norms, of the latent up-projections and of the experts' activation; all within an MLP, an MoE
+    block or the shared experts but their input; the log-sum-exps, or the scores, of the attention core.
+
+    Args:
+        a: model.
+        s: shard.
+        r: recipe.
+        seq: tokens of a sequence.
+        modules: 1 for each of :data:`RECOMPUTED_MODULES` that is recomputed, else 0.
+    """
+    tokens, routed = tokens_per_rank(s, seq), routed_tokens(s, a.topk, seq)
+    normed = matmul_input(a, s, r, seq)
+    norms = (2.0 - a.parallel_block) * normed
+    latent = HALF * (2.0 * a.q_width + a.o_width) / s.tp * tokens * a.is_mla
+    shared = (
+        modules["layernorm"] * norms
+        + modules["mla_up_proj"] * latent
+        + modules["core_attn"] * _core_activations(a, s, r, seq)
+    )
+    within_mlp = _mlp_activations(a, r, a.ffn / s.tp * tokens)
+    experts = r.saved_bytes * a.hidden * routed + _mlp_activations(a, r, a.moe_ffn / s.etp * routed)
+    beside = _mlp_activations(a, r, a.shared_ffn / s.tp * tokens)
+    activated = r.saved_bytes * a.moe_ffn / s.etp * routed
+    moe = np.where(
+        modules["moe"] > 0,
+        FP32 * a.experts * residual_tokens(s, seq) + experts + beside,
+        modules["moe_act"] * activated + modules["shared_experts"] * beside,
+    )
+    return np.stack(np.broadcast_arrays(shared + modules["mlp"] * within_mlp, shared + moe))
 
 
 def operator_attention_activations(a: Architecture, s: Shard, r: Recipe, seq: Column) -> Column:
@@ -151,6 +201,7 @@ def head_activations(a: Architecture, s: Shard, r: Recipe, seq: Column) -> tuple
     logits = a.vocab / s.tp * tokens_per_rank(s, seq)
     saved = (HALF + r.saved_bytes) * a.hidden * residual_tokens(s, seq)
     unfused = np.where(s.tp > 1, r.split_loss_bytes, r.loss_bytes)
-    loss = np.where(r.fused_loss > 0, 2.0 * HALF, unfused) * logits
-    backward = 2.0 * HALF * logits + r.scratch_gradient_bytes * a.hidden * a.vocab / s.tp
+    capped = HALF * a.logit_softcap  # the result of the tanh, for its own backward pass
+    loss = (np.where(r.fused_loss > 0, 2.0 * HALF, unfused) + capped) * logits
+    backward = (2.0 * HALF + capped) * logits + r.scratch_gradient_bytes * a.hidden * a.vocab / s.tp
     return saved, np.maximum(loss, backward)

@@ -51,6 +51,10 @@ class Architecture:
         parallel_block: 1 if attention and MLP read the same input.
         dropout: 1 if dropout is active in pre-training.
         sinks: 1 if every head has a learned attention-sink logit.
+        square_alibi: 1 if linear position biases come as a matrix of tokens by tokens per head.
+        tanh_gelu: 1 if the activation is GELU by its tanh approximation.
+        logit_softcap: 1 if logits pass through a scaled tanh before the loss.
+        fp32_norm: 1 if the published code scales the normed values in fp32.
         window: sliding-window width in tokens (0 = none).
         window_layers: layers whose attention is limited to ``window``.
         mtp_layers: multi-token-prediction layers beside the stack.
@@ -96,6 +100,10 @@ class Architecture:
     parallel_block: Column
     dropout: Column
     sinks: Column
+    square_alibi: Column
+    tanh_gelu: Column
+    logit_softcap: Column
+    fp32_norm: Column
     window: Column
     window_layers: Column
     mtp_layers: Column
@@ -177,6 +185,10 @@ def _row(model: Model) -> dict[str, float]:
         "parallel_block": model.parallel_block,
         "dropout": model.dropout,
         "sinks": model.sinks,
+        "square_alibi": model.square_alibi,
+        "tanh_gelu": model.tanh_gelu,
+        "logit_softcap": model.logit_softcap,
+        "fp32_norm": model.fp32_norm,
         "window": model.window,
         "window_layers": model.window_layers,
         "mtp_layers": model.mtp_layers,

@@ -40,8 +40,14 @@ def can_partition(a: Architecture, pipe: Pipe, uneven: Column) -> Column:
     return possible
 
 
-def stage_layers(a: Architecture, pipe: Pipe, stage: Column) -> tuple[Column, Column]:
-    """Dense and MoE layers of a stage."""
+def stage_layers(
+    a: Architecture, pipe: Pipe, stage: Column, last_take_more: Column | None = None
+) -> tuple[Column, Column]:
+    """Dense and MoE layers of a stage.
+
+    Where ``last_take_more`` is 1, layers that do not divide go one each to the last chunks instead of missing at both
+    ends (``partition_uniform`` of InternEvo).
+    """
     dense: Column = np.zeros(())
     moe: Column = np.zeros(())
     turns = int(np.max(pipe.vpp, initial=1))
@@ -50,18 +56,24 @@ def stage_layers(a: Architecture, pipe: Pipe, stage: Column) -> tuple[Column, Co
     for begin in range(0, turns, at_once):
         turn = np.arange(begin, min(begin + at_once, turns), dtype=np.float64).reshape(-1, *[1] * dimensions)
         present = turn < pipe.vpp
-        here = layers_of_chunk(a, pipe, turn * pipe.pp + stage)
+        here = layers_of_chunk(a, pipe, turn * pipe.pp + stage, last_take_more)
         dense = dense + np.where(present, here[0], 0.0).sum(axis=0)
         moe = moe + np.where(present, here[1], 0.0).sum(axis=0)
     return dense, moe
 
 
-def layers_of_chunk(a: Architecture, pipe: Pipe, index: Column) -> tuple[Column, Column]:
-    """Dense and MoE layers of one chunk; chunk j stands on stage j mod pp."""
+def layers_of_chunk(
+    a: Architecture, pipe: Pipe, index: Column, last_take_more: Column | None = None
+) -> tuple[Column, Column]:
+    """Dense and MoE layers of one chunk; chunk j stands on stage j mod pp (see :func:`stage_layers`)."""
     chunk = chunk_layers(a, pipe)
-    first_short = np.floor(missing_layers(a, pipe) / 2)
-    start = np.clip(index * chunk - first_short, 0.0, a.layers)
-    end = np.clip((index + 1) * chunk - first_short, 0.0, a.layers)
+    missing = missing_layers(a, pipe)
+    short_before = short_after = np.floor(missing / 2)
+    if last_take_more is not None:
+        short_before = np.where(last_take_more > 0, np.minimum(index, missing), short_before)
+        short_after = np.where(last_take_more > 0, np.minimum(index + 1, missing), short_after)
+    start = np.clip(index * chunk - short_before, 0.0, a.layers)
+    end = np.clip((index + 1) * chunk - short_after, 0.0, a.layers)
     moe = _moe_layers_before(a, end) - _moe_layers_before(a, start)
     return end - start - moe, moe
 

@@ -28,6 +28,8 @@ CUSTOM_MATMULS: frozenset[Precision] = frozenset({"nvfp4"})
 CAST_WEIGHT_COPIES = 2.0
 """Low-precision copies of each weight kept for the forward and the transposed product (Transformer Engine)."""
 
+FP32_BYTES = 4.0
+
 UPCAST_BYTES = 4.0
 """What an unfused RMS norm saves beside the half-precision values: its input in fp32."""
 
@@ -55,6 +57,9 @@ class Recipe(Columns):
         fused_loss: 1 if cross entropy works on one half-precision copy of the logits.
         loss_bytes: of one logit at the peak of an unfused cross entropy.
         split_loss_bytes: the same where tensor parallelism splits the vocabulary.
+        spelled_gelu: 1 if the tanh approximation of GELU saves the result of each of its operations.
+        bias_matrices: 1 if every layer keeps linear position biases that come as matrices.
+        layer_masks: 1 if every layer holds an attention mask of its own, one byte per pair of tokens.
         repeated_keys: 1 if grouped keys and values are saved once per query head.
         norm_bytes: saved per element of an RMS norm's input beside its half-precision copy.
         operator_recompute: 1 if selective recomputation keeps chosen matmul results, 0 if it drops the attention core.
@@ -87,6 +92,9 @@ class Recipe(Columns):
     loss_bytes: Column
     norm_bytes: Column
     split_loss_bytes: Column
+    spelled_gelu: Column
+    bias_matrices: Column
+    layer_masks: Column
     repeated_keys: Column
     operator_recompute: Column
     operator_products: Column
@@ -113,18 +121,19 @@ class Recipe(Columns):
         half = OPERAND_BYTES["bf16"]
         cached = framework.quantised_operands and operand < half
         alone = cached and precision in framework.low_precision_weights
+        parameter, gradient, reduce, update = _state_formats(framework, precision)
         return cls.from_values(
             operand_bytes=operand,
             saved_bytes=operand if cached else half,
-            parameter_bytes=operand if alone else framework.parameter_bytes,
+            parameter_bytes=operand if alone else parameter,
             cast_bytes=(1.0 if alone else CAST_WEIGHT_COPIES) * operand if cached else 0.0,
-            gradient_bytes=framework.gradient_bytes,
+            gradient_bytes=gradient,
             step_gradient_bytes=framework.step_gradient_bytes,
             scratch_gradient_bytes=framework.scratch_gradient_bytes,
             master_bytes=framework.master_bytes,
             moment_bytes=MOMENT_BYTES[optimizer],
             gather_bytes=framework.gather_bytes,
-            reduce_bytes=framework.reduce_bytes,
+            reduce_bytes=reduce,
             flash=framework.flash_attention,
             first_flash=0.0,
             overlaps_data=framework.data_overlap,
@@ -132,6 +141,9 @@ class Recipe(Columns):
             fused_loss=framework.fused_softmax_loss,
             loss_bytes=framework.loss_bytes,
             split_loss_bytes=framework.split_loss_bytes or framework.loss_bytes,
+            spelled_gelu=framework.spelled_gelu,
+            bias_matrices=framework.bias_matrices,
+            layer_masks=0.0,
             repeated_keys=framework.repeated_keys,
             norm_bytes=0.0 if framework.fused_norm else UPCAST_BYTES,
             operator_recompute=framework.operator_recompute,
@@ -139,8 +151,18 @@ class Recipe(Columns):
             gathered_inputs=framework.gathered_inputs,
             stage_outputs=framework.stage_outputs,
             live_params=framework.live_parameters,
-            update_bytes=framework.update_bytes,
-            update_by_tensor=framework.update_by_tensor,
+            update_bytes=framework.update_bytes if update is None else update,
+            update_by_tensor=framework.update_by_tensor and update is None,
             reserve_bytes=framework.reserve_bytes,
             fragmentation=framework.fragmentation,
         )
+
+
+def _state_formats(framework: Framework, precision: Precision) -> tuple[float, float, float, float | None]:
+    """Bytes of a parameter, of a gradient as stored and on the wire, and of an fp16 update's fp32 gradients, if any."""
+    parameter, gradient, reduce = framework.parameter_bytes, framework.gradient_bytes, framework.reduce_bytes
+    if precision != "fp16":
+        return parameter, gradient, reduce, None
+    narrow = framework.fp16_gradient_bytes
+    copied = FP32_BYTES if narrow is not None and framework.master_bytes else None
+    return framework.fp16_parameter_bytes or parameter, narrow or gradient, narrow or reduce, copied

@@ -10,6 +10,7 @@ import numpy as np
 
 from costmodels.activations import (
     FP32,
+    MASK,
     attention_activations,
     backward_bytes,
     dense_mlp_activations,
@@ -251,7 +252,7 @@ class StageBytes(Columns):
         end_unit_params: of the embedding or the head, whichever is larger and on the stage (a ZeRO-3 unit).
         activation_bytes: saved per micro-batch in flight (on the device).
         output_bytes: sent to the next stage and kept, per micro-batch in flight.
-        end_bytes: saved once by the head of the last stage.
+        end_bytes: saved once: by the head of the last stage, and attention masks that layers hold.
         working_bytes: recomputation working set and backward transients, or logits, whichever is larger.
         frozen_bytes, frozen_expert_bytes: of weights that are not trained (0 where all are).
         frozen_unit_bytes, frozen_expert_unit_bytes: of one layer of them (a ZeRO-3 unit).
@@ -298,13 +299,15 @@ def loaded_stage_bytes(
     )
     last = np.where(stage == pipe.pp - 1, 1.0, 0.0)
     saved = stage_activations(x, layers, pipe, dense, moe, share)
-    # Offloaded activations keep two layers on the device: one in use, one on its way.
-    away = s.offload_activations * saved
-    buffered = np.minimum(2.0 * saved / np.maximum(dense + moe, 1.0), away)
+    # Of offloaded layers two are on the device, one in use and one on its way: beside no others, since those that
+    # stay are the last ones and free their room before the offloaded ones come back.
+    stays = (1.0 - s.offload_activations) * saved
+    buffered = np.minimum(2.0 * saved / np.maximum(dense + moe, 1.0), saved)
     # Every multi-token prediction has a loss of its own, whose probabilities wait for the backward pass.
     predictions = extra_dense + extra_moe
     probabilities = FP32 * a.vocab / s.tp * tokens_per_rank(s, x.seq)
     sent = x.recipe.stage_outputs * (pipe.pp > 1) * pipe.vpp * layer_input_bytes(a, s, x.seq)
+    masks = x.recipe.layer_masks * MASK * x.seq * x.seq * (dense + moe)
     held = StageBytes(
         stage=stage,
         dense_params=dense_params,
@@ -312,9 +315,9 @@ def loaded_stage_bytes(
         unit_dense_params=layers.unit_dense_params,
         unit_expert_params=layers.unit_expert_params,
         end_unit_params=end_unit_params(a, s, pipe, stage),
-        activation_bytes=saved - away + buffered,
+        activation_bytes=np.maximum(stays, buffered),
         output_bytes=sent,
-        end_bytes=(last + predictions) * layers.head_saved_bytes + predictions * probabilities,
+        end_bytes=(last + predictions) * layers.head_saved_bytes + predictions * probabilities + masks,
         working_bytes=layers.scratch_bytes + np.maximum(layers.transient_bytes + again, last * layers.logit_bytes),
     )
     return held if x.tuning is None else _tuned_bytes(x, held, x.tuning, pipe)

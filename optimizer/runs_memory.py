@@ -8,8 +8,10 @@ import numpy as np
 
 from catalogs.framework import Framework
 from catalogs.runs import Run
+from costmodels.activations import RECOMPUTED_MODULES, module_activations
 from costmodels.columns import Column
 from costmodels.efficiency import Efficiency
+from costmodels.layer import Setting
 from costmodels.layout import Replicas, Shard
 from costmodels.memory import (
     allocated_bytes,
@@ -20,14 +22,22 @@ from costmodels.memory import (
     reserved_bytes,
     update_bytes,
 )
+from costmodels.partition import stage_layers
 from costmodels.recipe import Recipe
-from costmodels.stage import layers_of, stage_bytes
+from costmodels.stage import Layers, layers_of, loaded_stage_bytes, recomputed_share
 from optimizer.runs_prediction import RunTable
 
 GIB = 2.0**30
 
 COMPILED_LOSS_SINCE = "torchtitan-2025-04"
 """Release since which torchtitan compiles the loss with the model (its pull request 1033)."""
+
+FUSED_UPDATE_SINCE = "mindspeed-llm-26"
+"""Release since which the update of MindSpeed-LLM leaves no temporaries (the peaks of its CI baselines)."""
+
+LAST_STAGES_TAKE_MORE = frozenset({"internevo"})
+"""Frameworks whose last pipeline stages hold one layer more where layers do not divide (``partition_uniform`` in
+https://github.com/InternLM/InternEvo/blob/develop/internlm/core/parallel/comm/utils.py)."""
 
 STATED_BY_DEFAULT = frozenset({"torchtitan-fsdp2"})
 """Frameworks whose runs follow the default recomputation unless they say otherwise."""
@@ -84,11 +94,13 @@ def predicted_gib(table: RunTable, efficiency: Efficiency) -> dict[str, Column]:
     """
     recipe, shard, replicas = _stated(table)
     x = table.setting(shard, recipe, efficiency)
-    layers = layers_of(x)
+    layers = _without_modules(table, x, layers_of(x))
+    last_take_more = np.array([float(name in LAST_STAGES_TAKE_MORE) for name in table.frameworks])
     peaks: dict[str, Column] = {name: np.zeros(len(table)) for name in (*READINGS, "needed")}
     for stage in range(int(np.max(table.pipe.pp))):
         here = np.minimum(float(stage), table.pipe.pp - 1)
-        fullest = stage_bytes(x, layers, table.pipe, here)
+        counts = stage_layers(x.architecture, table.pipe, here, last_take_more)
+        fullest = loaded_stage_bytes(x, layers, table.pipe, here, *counts, recomputed_share(x, table.pipe))
         parts = rank_bytes(fullest, shard, table.pipe, replicas, recipe)
         reserved = reserved_bytes(on_device(parts, table.device.memory_bytes))
         read = {
@@ -103,6 +115,18 @@ def predicted_gib(table: RunTable, efficiency: Efficiency) -> dict[str, Column]:
     return peaks
 
 
+def _without_modules(table: RunTable, x: Setting, layers: Layers) -> Layers:
+    """The layers without what rows that recompute single modules do not save."""
+    named = [run.recompute.partition("modules=")[2].split("+") for run in table.runs]
+    modules = {name: np.array([float(name in one) for one in named]) for name in RECOMPUTED_MODULES}
+    dense, moe = module_activations(x.architecture, x.shard, x.recipe, x.seq, modules)
+    return replace(
+        layers,
+        dense_bytes=np.maximum(layers.dense_bytes - dense, layers.input_bytes),
+        moe_bytes=np.maximum(layers.moe_bytes - moe, layers.input_bytes),
+    )
+
+
 def _stated(table: RunTable) -> tuple[Recipe, Shard, Replicas]:
     """The table's columns with what the rows say about number formats, fusion and recomputation."""
     runs, frameworks = table.runs, table.frameworks
@@ -112,6 +136,8 @@ def _stated(table: RunTable) -> tuple[Recipe, Shard, Replicas]:
     offloaded = np.array(np.broadcast_to(table.replicas.offload_optimizer, len(table)))
     for i, (run, framework) in enumerate(zip(runs, frameworks, strict=True)):
         fp32_gradients = run.grad_dtype == "fp32"
+        if "modules=" in run.recompute:  # what they do not save is taken off layer by layer
+            recomputed[i] = 0.0
         if framework in {"megatron-deepspeed", "deepspeed"}:
             # The bf16 optimizer accumulates in fp32 beside the half-precision gradients of autograd.
             changed["gradient_bytes"][i] = 6.0 if fp32_gradients else 2.0
@@ -130,8 +156,15 @@ def _stated(table: RunTable) -> tuple[Recipe, Shard, Replicas]:
             changed["master_bytes"][i] = 2.0  # the low half of the fp32 value; the weight is the high one
         if "swap_optimizer" in run.features or "optimizer" in run.offload:
             offloaded[i] = 1.0
-        if framework == "mindspeed-llm" and "flags: " in run.notes:
-            changed["fused_activation"][i] = "use-fused-swiglu" in run.notes
+        if framework == "mindspeed-llm":
+            if "flags: " in run.notes:
+                changed["fused_activation"][i] = "use-fused-swiglu" in run.notes
+            # The transformer of megatron.legacy attends through a module that makes its own mask in every layer
+            # (FlashSelfAttention of modellink/model/transformer.py).
+            changed["layer_masks"][i] = "legacy" in run.model
+            if run.software < FUSED_UPDATE_SINCE and changed["update_bytes"][i] == 0:
+                # Peaks of its CI baselines lie above all state by the fp32 size of the largest tensor.
+                changed["update_bytes"][i], changed["update_by_tensor"][i] = 4.0, 1.0
         if framework == "torchtitan-fsdp2":
             compiled = bool(run.features & {"compile", "graph_compile"}) and "eager" not in run.id
             changed["fused_activation"][i] = compiled

@@ -66,6 +66,10 @@ PACKED_EXAMPLE_TOKENS = 200.0
 OVERLAP_IS_OPT_IN = frozenset({"megatron-lm", "mindspeed-llm"})
 """Frameworks that overlap data-parallel traffic only where told to; a row's flag says that it was."""
 
+FP32_NORM_MODELS = "chatglm"
+"""Models of no record of their own whose published code scales normed values in fp32 (RMSNorm of modeling_chatglm.py
+at https://huggingface.co/THUDM/chatglm3-6b)."""
+
 SECOND_FLASH = "2023-07"
 """Month of FlashAttention 2; rows of earlier months ran kernels of the first generation."""
 
@@ -400,7 +404,7 @@ class _Reader:
         head_dim = run.head_dim or run.hidden // run.heads
         known = self._known(run)
         mla = _latent(run, known, self._models)
-        moe, mtp = _experts(run, known)
+        moe = _experts(run, known)
         # Scripts that load published weights run the published MLP, whatever name its activation has in them.
         gated = known.gated if known is not None and known.ffn == run.ffn else bool(run.gated)
         classic = not gated and "alibi" not in run.features
@@ -432,7 +436,11 @@ class _Reader:
                 dropout=known.dropout if known else old and not _fused_attention(run, framework),
                 window=run.window or 0,
                 window_layers=window_layers,
-                mtp_layers=max(mtp, int("mtp" in run.features)),
+                mtp_layers=int("mtp" in run.features),
+                square_alibi=known.square_alibi if known else False,
+                tanh_gelu=known.tanh_gelu if known else False,
+                logit_softcap=known.logit_softcap if known else False,
+                fp32_norm=run.model.startswith(FP32_NORM_MODELS),
                 moe=moe,
                 mla=mla,
                 sources={"*": run.source or run.id},
@@ -478,16 +486,17 @@ def _latent(run: Run, known: Model | None, models: Sequence[Model]) -> Mla | Non
     raise _SkipError("ranks of the latent attention are not stated")
 
 
-def _experts(run: Run, known: Model | None) -> tuple[Moe | None, int]:
-    """Experts of the row, and multi-token-prediction layers that its MoE layer count includes."""
+def _experts(run: Run, known: Model | None) -> Moe | None:
+    """Experts of the row.
+
+    A count of MoE layers above that of all layers comes from launch scripts that say -1 for no dense layer first.
+    """
     if run.experts is None:
-        return None, 0
+        return None
     if run.topk is None or run.moe_ffn is None:
         raise _SkipError("topk or moe_ffn of the experts is not stated")
     assert run.layers
-    layers = run.moe_layers if run.moe_layers is not None else run.layers
-    extra = max(layers - run.layers, 0)
-    layers = min(layers, run.layers)
+    layers = run.layers if run.moe_layers is None else min(run.moe_layers, run.layers)
     every = known.moe.every if known is not None and known.moe is not None else 1
     first = run.layers - layers * every
     if first < 0:
@@ -496,17 +505,14 @@ def _experts(run: Run, known: Model | None) -> tuple[Moe | None, int]:
     if known is not None and known.moe is not None and run.shared_experts != 0:
         shared = known.moe.shared_ffn
     if layers == 0:
-        return None, 0
-    return (
-        Moe(
-            experts=run.experts,
-            topk=run.topk,
-            ffn=run.moe_ffn,
-            shared_ffn=shared,
-            first_dense_layers=first,
-            every=every,
-        ),
-        extra,
+        return None
+    return Moe(
+        experts=run.experts,
+        topk=run.topk,
+        ffn=run.moe_ffn,
+        shared_ffn=shared,
+        first_dense_layers=first,
+        every=every,
     )
 
 

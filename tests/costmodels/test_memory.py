@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from catalogs import Catalog, Model
 from catalogs.model import Moe
-from costmodels.activations import attention_activations
+from costmodels.activations import (
+    RECOMPUTED_MODULES,
+    attention_activations,
+    dense_mlp_activations,
+    module_activations,
+    moe_activations,
+)
 from costmodels.architecture import Architecture
 from costmodels.columns import Column
 from costmodels.layout import ALL_LAYERS, Pipe, Replicas, Shard
@@ -226,12 +232,12 @@ def test_parameters_that_may_stay_gathered() -> None:
 
 
 def test_a_share_of_the_layers_offloaded() -> None:
-    """All of them leaves two layers on the device; half of them half, and two layers."""
+    """All of them leaves two layers on the device; half of them leaves half, into whose room the others come back."""
     held = []
     for share in (0.0, 0.5, 1.0):
         x, layers = setting(LLAMA, shard(offload_activations=share), EIGHTEEN, seq=4096.0)
         held.append(float(stage_bytes(x, layers, pipe(), np.asarray(0.0)).activation_bytes))
-    assert held[1] == pytest.approx(held[0] * (0.5 + 2 / 32))
+    assert held[1] == pytest.approx(held[0] * 0.5)
     assert held[2] == pytest.approx(held[0] * 2 / 32)
 
 
@@ -257,6 +263,53 @@ def test_norms_and_keys_of_single_operations() -> None:
     assert float(attention_activations(a, s, recipe(norm_bytes=4.0), seq)) - plain == 4 * 4096 * 1024
     repeated = float(attention_activations(a, s, recipe(repeated_keys=1.0), seq))
     assert repeated - plain == 2 * 2 * (32 - 8) * 128 * 1024
+
+
+def test_half_precision_gradients_in_fp16() -> None:
+    """Megatron-LM: 16 bytes per parameter instead of 18, and 4 more of each rank's partition while it updates."""
+    framework = Catalog().frameworks["megatron-lm"]
+    fp16, bf16 = (Recipe.of(framework, precision, "adamw") for precision in ("fp16", "bf16"))
+    per_param = [float(r.parameter_bytes + r.gradient_bytes + r.master_bytes + r.moment_bytes) for r in (fp16, bf16)]
+    assert per_param == [16.0, 18.0]
+    assert (float(fp16.update_bytes), float(fp16.reduce_bytes), float(bf16.update_bytes)) == (4.0, 2.0, 0.0)
+    alone = Recipe.of(Catalog().frameworks["mindformers-mindspore"], "fp16", "adamw")
+    assert (float(alone.parameter_bytes), float(alone.update_bytes)) == (2.0, 0.0)
+
+
+def test_masks_that_layers_hold() -> None:
+    """One byte per pair of tokens and layer, however many micro-batches are in flight."""
+    x, layers = setting(LLAMA, shard(), recipe(layer_masks=1.0), seq=4096.0)
+    plain, kept = setting(LLAMA, shard(), recipe(), seq=4096.0)
+    deep = pipe(pp=4.0)
+    first = np.asarray(0.0)
+    held = stage_bytes(x, layers, deep, first).end_bytes - stage_bytes(plain, kept, deep, first).end_bytes
+    assert float(held) == LLAMA.layers / 4 * 4096**2
+
+
+def test_layers_that_do_not_divide_go_to_the_last_stages() -> None:
+    """InternEvo cuts 32 layers into five stages as 6, 6, 6, 7, 7; Megatron-LM leaves the ends short."""
+    a, five = Architecture.of(LLAMA), pipe(pp=5.0)
+    counts = [float(stage_layers(a, five, np.asarray(float(k)), np.asarray(1.0))[0]) for k in range(5)]
+    assert counts == [6, 6, 6, 7, 7]
+    assert [float(stage_layers(a, five, np.asarray(float(k)))[0]) for k in range(5)] == [6, 7, 7, 7, 5]
+
+
+def test_single_modules_recomputed() -> None:
+    """All that they name together leave what a layer's norms, its attention and its MLP's inputs save."""
+    moe = LLAMA.model_copy(update={"moe": Moe(experts=8, topk=2, ffn=1024, shared_ffn=512), "qk_norm": "none"})
+    a, r, seq, here = Architecture.of(moe), recipe(), np.asarray(4096.0), shard(micro_batch=2.0)
+    none = dict.fromkeys(RECOMPUTED_MODULES, np.zeros(()))
+    assert not np.any(module_activations(a, here, r, seq, none))
+    _, whole = module_activations(a, here, r, seq, none | {"moe": np.ones(())})
+    parts = [
+        float(module_activations(a, here, r, seq, none | {name: np.ones(())})[1]) for name in ("moe_act", "layernorm")
+    ]
+    tokens = 2 * 4096.0
+    assert parts == [tokens * 2 * 2 * 1024, 2 * tokens * 2 * moe.hidden]
+    kept = float(moe_activations(a, here, r, seq) - whole)  # the norm's input and the block's
+    assert kept == pytest.approx(2 * tokens * 2 * moe.hidden)
+    dense, _ = module_activations(a, here, r, seq, none | {"mlp": np.ones(())})
+    assert float(dense_mlp_activations(a, here, r, seq) - dense) == pytest.approx(2 * tokens * 2 * moe.hidden)
 
 
 def test_stage_parameters_add_up() -> None:

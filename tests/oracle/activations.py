@@ -29,7 +29,8 @@ class Saved:
         self.head = (HALF + w.saved) * a.h * stream
         rows = a.vocab / c.tp
         loss = w.split_loss_bytes if c.tp > 1 else w.loss_bytes
-        self.logits = max((4 if w.floss else loss) * rows * t, 4 * rows * t + w.scratch * a.h * rows)
+        tanh = HALF * a.softcap * rows * t
+        self.logits = tanh + max((4 if w.floss else loss) * rows * t, 4 * rows * t + w.scratch * a.h * rows)
 
     def _kept_dense(self, a: Arch, w: Recipe, c: Cut, seq: int) -> float:
         if not (c.selective and w.op_recompute):
@@ -63,7 +64,9 @@ def matmul_input(a: Arch, w: Recipe, c: Cut, seq: int) -> float:
 
 
 def norm_input(a: Arch, w: Recipe) -> float:
-    return (HALF + (w.norm if a.rms else 0)) * a.h
+    if a.rms and w.norm:
+        return (HALF + w.norm + FP32 * a.norm32) * a.h
+    return HALF * a.h
 
 
 def attention(a: Arch, w: Recipe, c: Cut, seq: int, *, selective: bool) -> float:
@@ -81,6 +84,8 @@ def attention(a: Arch, w: Recipe, c: Cut, seq: int, *, selective: bool) -> float
         kept += HALF * (a.q / c.tp + held) * t
     if w.flash:
         kept += FP32 * a.heads / c.tp * t
+        if a.matrices and w.matrices:
+            kept += HALF * c.micro_batch * a.heads / c.tp / c.cp * seq * seq
     elif not selective or w.op_recompute:
         kept += (HALF + a.drop * (MASK + HALF)) * c.micro_batch * a.heads / c.tp / c.cp * seq * seq
     kept += max(w.saved, HALF) * a.o / c.tp * t
@@ -88,7 +93,8 @@ def attention(a: Arch, w: Recipe, c: Cut, seq: int, *, selective: bool) -> float
 
 
 def inner(a: Arch, w: Recipe, elements: float) -> float:
-    return elements * (HALF * (1 + a.g + a.g * (1 - w.fact)) + w.saved)
+    results = 4 if a.tanh_gelu and w.spelled_gelu else 1
+    return elements * (HALF * (1 + a.g + a.g * (1 - w.fact) * results) + w.saved)
 
 
 def mlp_inputs(a: Arch, w: Recipe, c: Cut, seq: int) -> float:

@@ -109,8 +109,15 @@ class Recipe:
         self.split_loss_bytes = w.split_loss_bytes or w.loss_bytes
         self.norm = 0 if w.fused_norm else 4
         self.repeated = w.repeated_keys
+        self.spelled_gelu, self.matrices = w.spelled_gelu, w.bias_matrices
         self.live, self.update, self.by_tensor = w.live_parameters, w.update_bytes, w.update_by_tensor
         self.op_recompute = w.operator_recompute
         self.op_products = 0 if x.precision == "nvfp4" else 1
         self.gathered_inputs, self.stage_outputs = w.gathered_inputs, int(w.stage_outputs)
+        if x.precision == "fp16":
+            self.parameter = w.fp16_parameter_bytes or self.parameter
+            if w.fp16_gradient_bytes:
+                self.gradient = self.reduce_bytes = w.fp16_gradient_bytes
+                if self.master:
+                    self.update, self.by_tensor = 4, False
         self.reserve, self.fragmentation = w.reserve_bytes, w.fragmentation

@@ -36,8 +36,8 @@ def rank_memory(a: Arch, w: Recipe, c: Cut, seq: int, s: Saved, u: RankUnits, st
     share = recomputed_share(a, c)
 
     act = saved_activations(share, s, dense, moe)
-    away = c.offload_activations * act
-    act = act - away + min(2 * act / max(dense + moe, 1), away)
+    two_layers = min(2 * act / max(dense + moe, 1), act)
+    act = max((1 - c.offload_activations) * act, two_layers)
     again = 0.0
     for count, whole, kept in ((dense, s.whole_dense, s.dense), (moe, s.whole_moe, s.moe)):
         if count > 0:

@@ -32,6 +32,8 @@ class Arch:
         self.final_norm, self.emb_norm = int(model.final_norm), int(model.embedding_norm)
         self.qn_head, self.qn_full = int(model.qk_norm == "head"), int(model.qk_norm == "full")
         self.par, self.drop, self.sinks = int(model.parallel_block), int(model.dropout), int(model.sinks)
+        self.matrices, self.tanh_gelu = int(model.square_alibi), int(model.tanh_gelu)
+        self.softcap, self.norm32 = int(model.logit_softcap), int(model.fp32_norm)
         self.window, self.window_layers, self.mtp = model.window, model.window_layers, model.mtp_layers
         self.experts = moe.experts if moe else 0
         self.topk = moe.topk if moe else 0

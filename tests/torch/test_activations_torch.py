@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,10 +13,12 @@ import pytest
 from catalogs import Model
 from catalogs.model import Moe
 from costmodels.activations import (
+    SPELLED_GELU_RESULTS,
     attention_activations,
     dense_mlp_activations,
     layer_input_bytes,
     moe_activations,
+    norm_input,
 )
 from costmodels.architecture import Architecture
 from costmodels.layout import Shard
@@ -109,3 +112,39 @@ def test_full_recomputation_keeps_the_input(model: Model, kind: Any) -> None:
 def test_two_layers_save_twice() -> None:
     both = torch.nn.Sequential(LlamaBlock(LLAMA), LlamaBlock(LLAMA))
     assert 2 * predicted(LLAMA, HERE) == pytest.approx(saved_bytes(both), rel=TOLERANCE)
+
+
+def test_norm_scaled_in_fp32() -> None:
+    """ChatGLM's RMS norm saves its input twice, and its normed values in fp32."""
+
+    class Norm(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(256))
+
+        def forward(self, x: Any) -> Any:
+            deviation = torch.rsqrt(x.float().pow(2).mean(-1, keepdim=True) + 1e-5)
+            return (self.weight * (x * deviation)).to(x.dtype)
+
+    a = Architecture.of(LLAMA.model_copy(update={"fp32_norm": True}))
+    per_token = float(norm_input(a, recipe(norm_bytes=4.0)))
+    assert per_token * SEQ * BATCH == pytest.approx(saved_bytes(Norm()), rel=TOLERANCE)
+
+
+def test_gelu_in_single_operations() -> None:
+    """Its tanh approximation saves three results more than GELU itself."""
+
+    def spelled(x: Any) -> Any:
+        return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * torch.pow(x, 3))))
+
+    def gated(activation: Callable[[Any], Any]) -> Any:
+        def forward(x: Any) -> Any:
+            gate, up = x.chunk(2, dim=-1)
+            return activation(gate) * up
+
+        return forward
+
+    identity = torch.nn.Identity()
+    more = saved_bytes(identity, gated(spelled)) - saved_bytes(identity, gated(torch.nn.functional.gelu))
+    elements = SEQ * BATCH * 128
+    assert more == SPELLED_GELU_RESULTS * 2 * elements
