@@ -88,7 +88,9 @@ def rank_bytes(stage: StageBytes, s: Shard, pipe: Pipe, replicas: Replicas, r: R
     # Pipeline schedules reduce after the last micro-batch: until then the gathered gradients stay beside the weights.
     gathered_whole = np.where(pipe.pp > 1, 2.0, 1.0) * (stage.dense_params + stage.expert_params)
     copies = np.where(own & (replicas.zero == 2), gathered_whole, units)
-    bucket = np.where(replicas.zero >= 2, r.reduce_bytes * unit, 0.0)
+    # Gradients that travel as they were computed are reduced where they were written, but for DeepSpeed's buckets.
+    copied = (r.reduce_bytes > r.scratch_gradient_bytes) | (r.live_params > 0)
+    bucket = np.where((replicas.zero >= 2) & copied, r.reduce_bytes * unit, 0.0)
     resident = 1.0 - replicas.offload_optimizer
     in_use = in_flight(pipe, replicas.micro_batches, stage.stage)
     frozen = np.any((stage.frozen_bytes > 0) | (stage.frozen_expert_bytes > 0))

@@ -66,13 +66,16 @@ def rank_memory(a: Arch, w: Recipe, c: Cut, seq: int, s: Saved, u: RankUnits, st
         copies = 2 * (u.unit_d + u.unit_e) + end_unit
     else:
         copies = 0.0
+    bucket = 0.0
+    if c.zero >= 2 and (w.reduce_bytes > w.scratch or w.live > 0):
+        bucket = w.reduce_bytes * (u.unit_d + u.unit_e)
     stays = 1 - c.offload_optimizer
     parts = {
         "weights": state(w.parameter, 2 if own else 3) + state(w.cast, 3),
         "gradients": state(w.gradient, 2) + stays * state(w.step_gradient, 1),
         "master_weights": stays * state(w.master, 1),
         "optimizer": stays * state(w.moment, 1),
-        "gathered": w.gather_bytes * copies + (w.reduce_bytes * (u.unit_d + u.unit_e) if c.zero >= 2 else 0.0),
+        "gathered": w.gather_bytes * copies + bucket,
         "activations": (act + sent) * in_flight(c, stage) + end,
         "working": working,
     }
