@@ -17,8 +17,13 @@ class Columns:
 
     @classmethod
     def from_values(cls, **values: object) -> Self:
-        """The bundle with every value as a float64 array (scalars become 0-d)."""
-        return cls(**{name: np.asarray(value, dtype=np.float64) for name, value in values.items()})
+        """The bundle with every value as a float64 array (scalars become 0-d); nested bundles are taken as they are."""
+        return cls(
+            **{
+                name: value if isinstance(value, Columns) else np.asarray(value, dtype=np.float64)
+                for name, value in values.items()
+            }
+        )
 
     @classmethod
     def stack(cls, items: Sequence[Self]) -> Self:

@@ -23,6 +23,7 @@ from optimizer.contenders import Conditions, Contender, Front, contenders, front
 from optimizer.job import Job
 from optimizer.market import Refusal, where
 from optimizer.ownership import Terms
+from optimizer.recovery import ASSUMED
 from optimizer.rule_of_thumb import Bridge, RuleOfThumb, bridge, rule_of_thumb
 from optimizer.sensitivity import Bar, BreakEven, Outcome, Range, break_evens, monte_carlo, tornado
 
@@ -48,7 +49,6 @@ READ = (
     "accelerator-hours-per-failure",
     "failure-rate-log-sigma",
     "spot-share-taken-per-month",
-    "restart-s",
     "checkpoint-bytes-per-s-per-accelerator",
     "checkpoint-write-s",
     "checkpoints-kept",
@@ -219,7 +219,7 @@ class Comparison:
                 "date": one.date,
                 "source": one.sources["*"],
             }
-            for one in (catalog.assumptions[name] for name in READ)
+            for one in (catalog.assumptions[name] for name in (*READ, *ASSUMED[self.now.job.recovery]))
             if not math.isnan(one.value)
         ]
         used = {one.offer.name: one.offer for one in self.ranking}
@@ -271,6 +271,7 @@ class Comparison:
                 "hardware": list(job.hardware),
                 "seq": job.seq,
                 "global_batch": job.global_batch,
+                "recovery": job.recovery if job.goodput is None else None,
             },
             "ranking": [
                 one.to_json()

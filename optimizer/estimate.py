@@ -72,7 +72,7 @@ def estimate(job: Job, layout: Layout, catalog: Catalog | None = None) -> Estima
         said.append(f"{accelerator.name}: {site.profile_note}")
     if not priced:
         said.append(f"{accelerator.name}: no offer is considered, so no cost")
-    said.append(told_goodput(configuration, catalog))
+    said.append(told_goodput(configuration, job, catalog))
     return Estimate(configuration, tuple(said))
 
 

@@ -13,6 +13,7 @@ from optimizer.configuration import Configuration, Layout, configure
 from optimizer.job import Job
 from optimizer.leaders import Leader
 from optimizer.market import Refusal
+from optimizer.recovery import told_recovery
 from optimizer.validity import broken_rules
 
 GIB = 2.0**30
@@ -31,17 +32,17 @@ def losing_neighbours(job: Job, winner: Leader, best: Configuration) -> list[Ref
     return refusals
 
 
-def told_goodput(one: Configuration, catalog: Catalog) -> str:
+def told_goodput(one: Configuration, job: Job, catalog: Catalog) -> str:
     """Where a configuration's goodput comes from, in words."""
     if one.interruptions is None or one.checkpoint_s is None or one.checkpoint_interval_s is None:
         return f"goodput {one.goodput:.0%}, as given"
     hours = catalog.assumption("accelerator-hours-per-failure")
     spread = math.exp(NORMAL_90 * catalog.assumption("failure-rate-log-sigma"))
-    minutes, restart = one.checkpoint_interval_s / 60, catalog.assumption("restart-s") / 60
+    minutes = one.checkpoint_interval_s / 60
     return (
         f"goodput {one.goodput:.1%}: {_count(one.interruptions)} interruptions expected, one in {hours:,.0f} "
         f"accelerator-hours (published clusters differ by a factor of {spread:.1f} either way), each of which costs "
-        f"{restart:.0f} min and the work since the last checkpoint; one every {minutes:.0f} min stops training for "
+        f"{told_recovery(job.recovery, catalog)}; a checkpoint every {minutes:.0f} min stops training for "
         f"{one.checkpoint_s:.0f} s; --goodput states another"
     )
 

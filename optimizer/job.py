@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from catalogs.errors import UsageError
 from catalogs.model import Model
@@ -14,6 +14,8 @@ from optimizer.tuning import FineTuning
 
 RecomputeChoice = Literal["none", "selective", "full", "partial"]
 OffloadChoice = Literal["none", "optimizer", "activations"]
+RecoveryName = Literal["automatic", "manual", "replica"]
+"""After an interruption machines restart the whole job, people do, or the other data-parallel replicas go on."""
 
 MAX_ACCELERATORS = 2**20
 """Largest cluster that can be asked for."""
@@ -48,6 +50,7 @@ class Job:
         recompute: recomputation choices in the space.
         offload: offload choices in the space.
         goodput: share of wall-clock time that makes progress, or None for that of modelled failures and checkpoints.
+        recovery: how it recovers from an interruption (a stated goodput leaves it without effect on time).
         confidence: probability with which the deadline must be met, and the memory must suffice; 0.5 takes predicted
             time and memory as they are.
         tuning: how the model is fine-tuned (None: it is trained from scratch, all of it).
@@ -72,6 +75,7 @@ class Job:
     recompute: tuple[RecomputeChoice, ...] = ("none", "selective", "full", "partial")
     offload: tuple[OffloadChoice, ...] = ("none", "optimizer")
     goodput: float | None = None
+    recovery: RecoveryName = "automatic"
     confidence: float = 0.5
     tuning: FineTuning | None = None
     assumptions: tuple[str, ...] = field(default=())
@@ -88,6 +92,8 @@ class Job:
             raise UsageError(f"max_accelerators must be at most {MAX_ACCELERATORS:,}, not {self.max_accelerators:,}")
         if self.goodput is not None and not 0 < self.goodput <= 1:
             raise UsageError(f"goodput is a share of time between 0 and 1, not {self.goodput!r}")
+        if self.recovery not in get_args(RecoveryName):
+            raise UsageError(f"recovery is one of {', '.join(get_args(RecoveryName))}, not {self.recovery!r}")
         if not 0.5 <= self.confidence < 1:
             raise UsageError(f"confidence is a probability from 0.5 to below 1, not {self.confidence!r}")
         if not 0 <= self.batch_tolerance <= 0.5:

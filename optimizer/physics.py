@@ -29,6 +29,7 @@ from costmodels.storage import checkpoint_bytes
 from costmodels.utilisation import hfu, mfu, tuning_utilisation
 from optimizer.job import Job
 from optimizer.market import Site
+from optimizer.recovery import recovery
 from optimizer.trust import step_sigma
 
 MONTH_S = 30.0 * 86400.0
@@ -181,8 +182,8 @@ def resilience(job: Job, site: Site, catalog: Catalog) -> Resilience:
     return Resilience.from_values(
         failures_per_accelerator_s=failures,
         rate_log_sigma=assumed("failure-rate-log-sigma"),
-        restart_s=assumed("restart-s"),
         checkpoint_bytes=checkpoint_bytes(trained, recipe),
         accelerator_bytes_per_s=assumed("checkpoint-bytes-per-s-per-accelerator"),
         longest_checkpoint_s=assumed("checkpoint-write-s"),
+        recovery=recovery(job.recovery, catalog),
     )

@@ -76,6 +76,7 @@ def job_json(job: Job) -> dict[str, Any]:
         "global_batch": job.global_batch,
         "max_accelerators": job.max_accelerators,
         "hardware": list(job.hardware),
+        "recovery": job.recovery if job.goodput is None else None,
     }
 
 
@@ -301,7 +302,7 @@ def _assumptions(
     said = list(job.assumptions)
     if not math.isfinite(job.deadline_s):
         said.append("no deadline: the cheapest plan, however long it takes")
-    said.append(told_goodput(_configuration(winner), catalog))
+    said.append(told_goodput(_configuration(winner), job, catalog))
     if job.batch_tolerance > 0:
         said.append(
             f"global batch of {job.global_batch} sequences, up to {job.batch_tolerance:.0%} more or less so that it "

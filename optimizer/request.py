@@ -11,7 +11,7 @@ from catalogs.errors import UsageError
 from catalogs.offer import Tenure
 from catalogs.profile import Precision
 from catalogs.resolve import resolve_model
-from optimizer.job import DEFAULT_TENURES, Job
+from optimizer.job import DEFAULT_TENURES, Job, RecoveryName
 
 DEFAULT_SEQ = 4096
 DEFAULT_MAX_ACCELERATORS = 16384
@@ -42,6 +42,7 @@ def read_job(
     offers: Sequence[str] = (),
     optimizer: str = "adamw",
     goodput: float | None = None,
+    recovery: RecoveryName = "automatic",
     confidence: float = 0.5,
 ) -> Job:
     """The job that a request means; what it leaves open is filled in and said in ``assumptions``.
@@ -62,6 +63,7 @@ def read_job(
         offers: offer names, or words of :data:`TENURE_WORDS`.
         optimizer: optimizer name.
         goodput: share of time that makes progress; modelled if not given.
+        recovery: how the job recovers from an interruption.
         confidence: probability with which the deadline must be met, and the memory must suffice.
 
     Raises:
@@ -71,6 +73,8 @@ def read_job(
     """
     if global_batch is not None and global_batch_tokens is not None:
         raise UsageError("give --global-batch or --global-batch-tokens, not both")
+    if goodput is not None and recovery != "automatic":
+        raise UsageError(f"a stated goodput takes the place of recovery {recovery!r}: give one of them")
     record, said = resolve_model(catalog, model)
     said = list(said)
     if seq is None:
@@ -111,6 +115,7 @@ def read_job(
         tenures=tenures,
         offers=names,
         goodput=goodput,
+        recovery=recovery,
         confidence=confidence,
         assumptions=tuple(said),
     )

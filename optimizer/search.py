@@ -256,6 +256,8 @@ class SiteSearch:
         if np.any(block.shard.ep > 1):
             groups = block.shard.tp * block.shard.cp * replicas.dp / block.shard.ep
             valid = valid & (groups == np.floor(groups))
+        if self.job.recovery == "replica":
+            valid = valid & (replicas.dp > 1)
         if np.any(replicas.zero_group > 0):
             # All ranks in one group are no groups, and a rank alone shares nothing.
             size, copies = replicas.zero_group, block.shard.cp * replicas.dp / replicas.zero_group

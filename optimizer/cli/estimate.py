@@ -18,6 +18,7 @@ from optimizer.cli.options import (
     Offers,
     Optimizer,
     Precision,
+    Recovery,
     Seq,
     Tokens,
 )
@@ -63,6 +64,7 @@ def estimate(
     framework: Frameworks = None,
     optimizer: Optimizer = "adamw",
     goodput: Goodput = None,
+    recovery: Recovery = "automatic",
     offers: Offers = None,
     trace: Annotated[
         Path | None,
@@ -99,6 +101,7 @@ def estimate(
         offers=offers or (),
         optimizer=optimizer,
         goodput=goodput,
+        recovery=recovery,  # type: ignore[arg-type]  # the job checks it
     )
     layout = layout_from_request(
         job,

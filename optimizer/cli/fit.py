@@ -40,7 +40,7 @@ Accelerators = Annotated[
     int,
     typer.Option("--accelerators", "-a", parser=parse_accelerators, metavar="COUNT", help="How many there are: 8."),
 ]
-RUN = ("global_batch_tokens", "goodput")
+RUN = ("global_batch_tokens", "goodput", "recovery")
 """Options of a run that do not change what fits."""
 
 NoOffload = Annotated[bool, typer.Option("--no-offload", help="Keep all state on the accelerators.")]

@@ -218,6 +218,15 @@ Goodput = Annotated[
         help="Share of time that makes progress; default: modelled from failures, checkpoints and the cluster's size.",
     ),
 ]
+Recovery = Annotated[
+    str,
+    typer.Option(
+        "--recovery",
+        metavar="HOW",
+        help="After an interruption: machines restart the job (automatic), people do in hours (manual), or the other "
+        "data-parallel replicas go on (replica).",
+    ),
+]
 Confidence = Annotated[
     str,
     typer.Option(

@@ -30,6 +30,7 @@ from optimizer.cli.options import (
     Offers,
     Optimizer,
     Precision,
+    Recovery,
     Seq,
     Tokens,
     parse_share,
@@ -49,6 +50,7 @@ QUESTION: dict[str, tuple[Any, Any]] = {
     "framework": (Frameworks, None),
     "optimizer": (Optimizer, "adamw"),
     "goodput": (Goodput, None),
+    "recovery": (Recovery, "automatic"),
     "catalog": (CatalogDirs, None),
 }
 """The options of a :class:`Question` by name, with their defaults, in the order of ``--help``."""
@@ -78,6 +80,7 @@ class Question:
     framework: list[str] | None
     optimizer: str
     goodput: float | None
+    recovery: str
     catalog: list[Path] | None
 
     def open(self) -> Catalog:
@@ -98,6 +101,7 @@ class Question:
             "frameworks": self.framework or (),
             "optimizer": self.optimizer,
             "goodput": self.goodput,
+            "recovery": self.recovery,
         }
         return read_job(catalog, model, tokens, **shared | more)
 

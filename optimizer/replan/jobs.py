@@ -17,7 +17,7 @@ from catalogs.errors import DataFileError, UsageError
 from catalogs.loading import read_yaml
 from catalogs.offer import Tenure
 from catalogs.quantity import BYTE_UNITS, COUNT_UNITS, parse_positive
-from optimizer.job import Job
+from optimizer.job import Job, RecoveryName
 from optimizer.request import read_job
 
 Day = datetime.date
@@ -117,6 +117,7 @@ class JobEntry(_Entry):
     framework: str | None = None
     optimizer: str = "adamw"
     goodput: float | None = None
+    recovery: RecoveryName = "automatic"
     offers: tuple[str, ...] = ()
     current: Current | None = None
     switching: Switching = Switching()
@@ -213,6 +214,7 @@ def _planned(entry: JobEntry, catalog: Catalog, rules: Rules) -> PlannedJob:
         frameworks=(entry.framework,) if entry.framework else (),
         optimizer=entry.optimizer,
         goodput=entry.goodput,
+        recovery=entry.recovery,
         offers=entry.offers,
     )
     if job.offers:

@@ -16,7 +16,7 @@ from catalogs.profile import Precision
 from catalogs.quantity import COUNT_UNITS, DURATION_UNITS, parse_positive, parse_quantity
 from catalogs.resolve import resolve_model
 from costmodels.recipe import MOMENT_BYTES
-from optimizer.job import Job
+from optimizer.job import Job, RecoveryName
 from optimizer.market import check_names
 from optimizer.request import read_job
 from optimizer.sweep.market import CATALOG_PRICES, OWN_FABRIC, Market
@@ -249,6 +249,7 @@ READERS: dict[str, Callable[[Any, Market], Any]] = {
     "precision": _one_of("precision", get_args(Precision)),
     "optimizer": _one_of("optimizer", tuple(MOMENT_BYTES)),
     "goodput": _share("goodput"),
+    "recovery": _one_of("recovery", get_args(RecoveryName)),
     "confidence": _share("confidence"),
 }
 """The fields of a scenario, and how each is read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 from catalogs.catalog import Catalog
 from costmodels.columns import Column
 from costmodels.goodput import (
+    Recovery,
     Reliability,
-    Resilience,
     checkpoint_stall_s,
     expected_goodput,
     goodput,
@@ -22,6 +23,7 @@ from costmodels.goodput import (
     optimal_interval_s,
     spares_needed,
 )
+from costmodels.interval import NORMAL_90
 
 
 def number(value: float) -> Column:
@@ -35,8 +37,13 @@ def simulate(
     interval_s: float,
     checkpoint_s: float,
     restart_s: float,
+    *,
+    people: bool = False,
 ) -> float:
-    """Wall-clock seconds of one run, event by event: work, checkpoint, failure, restart (which may fail too)."""
+    """Wall-clock seconds of one run, event by event: work, checkpoint, failure, restart (which may fail too).
+
+    Where people restart the job, they wait for all nodes, and what breaks meanwhile is repaired in the same stop.
+    """
     clock = saved = 0.0
     failure = generator.exponential(mtbi_s)
     while saved < work_s:
@@ -48,6 +55,8 @@ def simulate(
         clock = failure
         while True:  # a restart that is hit begins again
             failure = clock + generator.exponential(mtbi_s)
+            if people:
+                failure += restart_s
             if failure >= clock + restart_s:
                 clock += restart_s
                 break
@@ -70,9 +79,76 @@ def test_expected_goodput_is_that_of_the_simulation(
     generator = np.random.default_rng(20061)
     work = 400 * mtbi // interval * interval
     walls = np.array([simulate(generator, work, mtbi, interval, checkpoint, restart) for _ in range(40)])
-    ours = float(goodput(*(number(one) for one in (mtbi, interval, checkpoint, restart))))
+    ours = float(goodput(number(mtbi), number(interval), number(checkpoint), Recovery.automatic(restart)))
     error = walls.std() / np.sqrt(len(walls)) / walls.mean()
     assert work / walls.mean() == pytest.approx(ours, rel=4 * error)
+
+
+@pytest.mark.parametrize(
+    ("mtbi", "interval", "checkpoint", "restart"),
+    [(30_000.0, 1_000.0, 30.0, 14_850.0), (50_000.0, 5_000.0, 60.0, 20_000.0)],
+)
+def test_expected_goodput_with_people_is_that_of_the_simulation(
+    mtbi: float, interval: float, checkpoint: float, restart: float
+) -> None:
+    generator = np.random.default_rng(2022)
+    work = 400 * mtbi // interval * interval
+    walls = np.array([simulate(generator, work, mtbi, interval, checkpoint, restart, people=True) for _ in range(40)])
+    ours = float(goodput(number(mtbi), number(interval), number(checkpoint), Recovery.manual(restart, 0.3)))
+    error = walls.std() / np.sqrt(len(walls)) / walls.mean()
+    assert work / walls.mean() == pytest.approx(ours, rel=4 * error)
+    hasty = float(goodput(number(mtbi), number(interval), number(checkpoint), Recovery.automatic(restart)))
+    assert abs(hasty / ours - 1) > 4 * error  # the simulation tells the two apart
+
+
+def simulate_replicas(
+    generator: np.random.Generator,
+    failures: int,
+    mtbi_s: float,
+    interval_s: float,
+    checkpoint_s: float,
+    stall_s: float,
+    replicas: int,
+    away_s: float,
+) -> tuple[float, float]:
+    """Seconds and work of a run that ends with a failure, event by event.
+
+    Every failure takes out one replica and stops all of them; a failure in the stop begins it again. After it the
+    replicas that are left train, and checkpoint after each interval; the one that failed joins them later.
+    """
+    clock = work = progress = 0.0
+    absent: list[float] = []  # seconds of training until each replica is back
+    for failure in range(failures):
+        gap = generator.exponential(mtbi_s)
+        while gap < stall_s:  # hit while standing still: the same stop begins again
+            clock += gap
+            gap = generator.exponential(mtbi_s)
+        if failure:
+            clock, gap = clock + stall_s, gap - stall_s
+        end = clock + gap
+        while clock < end:
+            step = min([end - clock, interval_s + checkpoint_s - progress, *absent])
+            trained = max(min(interval_s - progress, step), 0.0)
+            work += trained * (1 - len(absent) / replicas)
+            clock, progress = clock + step, (progress + step) % (interval_s + checkpoint_s)
+            absent = [left - step for left in absent if left - step > 1e-9]
+        absent.append(away_s)
+    return clock, work
+
+
+@pytest.mark.parametrize(
+    ("mtbi", "stall", "replicas", "away"),
+    [(1_080.0, 180.0, 33, 600.0), (10_000.0, 180.0, 12, 600.0), (3_000.0, 30.0, 8, 1_200.0)],
+)
+def test_expected_goodput_of_replicas_is_that_of_the_simulation(
+    mtbi: float, stall: float, replicas: int, away: float
+) -> None:
+    generator = np.random.default_rng(2602)
+    runs = [simulate_replicas(generator, 1000, mtbi, 300.0, 3.0, stall, replicas, away) for _ in range(20)]
+    shares = np.array([work / clock for clock, work in runs])
+    ours = float(goodput(number(mtbi), number(300), number(3), Recovery.replica(stall, 1 / replicas, away)))
+    # A replica that is out fails no more, which the formula knows on average only.
+    assert shares.mean() == pytest.approx(ours, rel=4 * shares.std() / np.sqrt(len(shares)) + 5e-3)
 
 
 def test_spread_of_the_simulation() -> None:
@@ -80,7 +156,7 @@ def test_spread_of_the_simulation() -> None:
     mtbi, interval, checkpoint, restart = 11_000.0, 250.0, 3.0, 600.0
     work = 100_000 // interval * interval * 4
     walls = np.array([simulate(generator, work, mtbi, interval, checkpoint, restart) for _ in range(1500)])
-    sigma = float(lost_time_sigma_s(number(work), number(mtbi), number(interval), number(restart)))
+    sigma = float(lost_time_sigma_s(number(work), number(mtbi), number(interval), Recovery.automatic(restart)))
     assert walls.std() == pytest.approx(sigma, rel=0.15)  # first order in τ / M, and in restarts that are hit
 
 
@@ -90,7 +166,7 @@ def test_spread_of_the_simulation() -> None:
 def test_the_interval_loses_least(mtbi: float, checkpoint: float) -> None:
     best = float(optimal_interval_s(number(mtbi), number(checkpoint)))
     tried = best * np.geomspace(0.2, 5.0, 2001)
-    shares = goodput(number(mtbi), tried, number(checkpoint), number(600))
+    shares = goodput(number(mtbi), tried, number(checkpoint), Recovery.automatic(600))
     assert tried[np.argmax(shares)] == pytest.approx(best, rel=0.02)
 
 
@@ -105,76 +181,119 @@ def test_the_interval_loses_least_in_the_simulation() -> None:
     assert means[1] < min(means[0], means[2])
 
 
-HOUR = 3600.0
-# Published inputs of each run: accelerators, hours per accelerator between interruptions, restart (s), stall per
-# checkpoint (s), the stated share, and whether it is stated as a bound ("more than 90%"). docs/goodput.md has the
-# sources, which inputs are the runs' own, and the runs whose inputs nobody published.
-PUBLISHED = {
-    "llama-3.1-405b": (16384, 50_677.0, 600.0, 2.8, 0.90, True),
-    "megascale": (10_000, 50_677.0, 900.0, 3.0, 0.90, True),
-    "byterobust-dense": (9_600, 50_677.0, 600.0, 0.04, 0.97, False),
-    "ascend-10k": (10_000, 240_000.0, 600.0, 3.0, 0.98, False),
-}
-
-
-@pytest.mark.parametrize("run", PUBLISHED)
-def test_published_effective_time(run: str) -> None:
-    accelerators, hours, restart, stall, stated, bound = PUBLISHED[run]
-    reliability = Reliability.from_values(
-        failures_per_accelerator_s=1 / (hours * HOUR), restart_s=restart, checkpoint_s=stall
-    )
-    ours = float(expected_goodput(reliability, number(accelerators)))
-    assert ours >= stated - 0.03
-    if not bound:
-        assert ours <= stated + 0.03
-
-
+HOUR, DAY = 3600.0, 86400.0
 CLUSTERS = {"llama": 50_677, "rsc-1": 29_538, "rsc-2": 82_051, "bloom": 43_008, "imbue": 44_800}
 """Accelerator-hours per interruption behind the shipped rate (catalogs/data/assumptions/reliability.yaml)."""
 
+PEOPLE = {"opt": 23 * 24 / 90, "glm": 0.392 * 24 / 2.7, "hlat": (1 / 0.7783 - 1) * 47_300 / 4096}
+"""Hours that an interruption cost where people restarted: the sources of manual-restart-s (GLM-65B is of Ant Group)."""
 
-def test_published_effective_time_without_the_runs_own_figures() -> None:
-    """The table of docs/goodput.md: shipped assumptions, the failure rate without the run that is predicted."""
+OWN: dict[str, dict[str, float]] = {
+    "Llama 3.1 405B": {"gap": 54 * DAY / 466, "stall": 2.8},
+    "MegaScale": {"restart": 900},
+    "ByteRobust, dense": {"gap": 90 * DAY / 175, "stall": 0.04},
+    "ByteRobust, MoE": {"gap": 30 * DAY / 125, "stall": 0.02},
+    "Ascend, ten thousand cards": {"gap": DAY},
+    "OLMo Hybrid": {"restart": 222},
+    "GLM-65B with DLRover": {"hours": 24 / 0.0027, "stall": 0.2},
+    "GLM-65B before": {"hours": 24 / 0.0027, "stall": 120, "interval": 1.5 * HOUR},
+    "OPT-175B": {"gap": 56 * DAY / 90},
+    "FT-HSDP": {"gap": 18 * 60, "restart": 180},
+    "FT-HSDP, before": {"gap": 18 * 60},
+}
+"""What a run says of itself (docs/goodput.md has the words): seconds of the calendar between interruptions, seconds of
+a restart and of a checkpoint, hours between failures of one accelerator, seconds between checkpoints."""
+
+
+def left_out(sources: dict[str, float], run: str) -> float:
+    """The geometric mean of the sources that are not the run itself."""
+    return float(np.exp(np.mean(np.log([x for name, x in sources.items() if not run.lower().startswith(name)]))))
+
+
+def predicted(run: str, regime: str, accelerators: float, parameters: float, own: dict[str, float]) -> float:
+    """Goodput with the shipped figures, set without the run, and with what is its own in their place."""
     assumed = Catalog().assumption
+    restart = own.get("restart", assumed("restart-s"))
+    if regime == "manual":
+        recovery = Recovery.manual(restart := own.get("restart", left_out(PEOPLE, run) * HOUR), 0.34)
+    elif regime == "replica":  # without FT-HSDP, "tens of seconds" of Gemini 2.5 are left
+        restart = own.get("restart", 30.0)
+        recovery = Recovery.replica(restart, assumed("replica-share"), assumed("restart-s"))
+    else:
+        recovery = Recovery.automatic(restart)
+    gap = own.get("hours", left_out(CLUSTERS, run)) * HOUR / accelerators
+    if "gap" in own:  # every interruption of the calendar costs its restart once
+        gap, recovery = own["gap"] - restart, replace(recovery, begins_again=number(0))
+    rates = number(assumed("checkpoint-bytes-per-s-per-accelerator")), number(assumed("checkpoint-write-s"))
+    shipped = checkpoint_stall_s(number(14 * parameters), number(accelerators), *rates)
+    stall = number(own.get("stall", float(shipped)))
+    interval = number(own.get("interval", float(optimal_interval_s(number(gap), stall))))
+    return float(goodput(number(gap), interval, stall, recovery))
+
+
+def test_the_shipped_figures_are_the_means_of_their_sources() -> None:
+    assumed = Catalog().assumption
+    assert assumed("accelerator-hours-per-failure") == pytest.approx(left_out(CLUSTERS, ""), rel=1e-3)
+    assert assumed("failure-rate-log-sigma") == pytest.approx(np.std(np.log([*CLUSTERS.values()]), ddof=1), abs=5e-3)
+    assert assumed("manual-restart-s") == pytest.approx(left_out(PEOPLE, "") * HOUR, rel=1e-3)
+    assert assumed("manual-restart-log-sigma") == pytest.approx(np.std(np.log([*PEOPLE.values()]), ddof=1), abs=5e-3)
+
+
+def test_published_effective_time() -> None:
+    """The table of docs/goodput.md, row by row, and how many of its rows are within 3 points."""
     page = (Path(__file__).parents[2] / "docs" / "goodput.md").read_text("utf-8")
-    page = page[page.index("## Predicted without looking") : page.index("## With the runs' own figures")]
-    assert assumed("accelerator-hours-per-failure") == pytest.approx(
-        np.exp(np.mean(np.log([*CLUSTERS.values()]))), rel=1e-3
-    )
+    page = page[page.index("## Held against published runs") : page.index("### Runs that miss")]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")][1:]
-    assert len(rows) == 9
-    within = 0
-    for name, accelerators, parameters, stated, predicted, verdict in rows:
-        hours = [h for cluster, h in CLUSTERS.items() if not name.lower().startswith(cluster)]
-        ours = Resilience.from_values(
-            failures_per_accelerator_s=1 / (np.exp(np.mean(np.log(hours))) * HOUR),
-            rate_log_sigma=0.0,
-            restart_s=assumed("restart-s"),
-            checkpoint_bytes=14 * float(parameters.split()[0]),
-            accelerator_bytes_per_s=assumed("checkpoint-bytes-per-s-per-accelerator"),
-            longest_checkpoint_s=assumed("checkpoint-write-s"),
-        ).goodput(number(int(accelerators.replace(",", ""))))
-        assert predicted == f"{float(ours):.1%}", name
+    assert {row[0] for row in rows} >= set(OWN)
+    blind = either = 0
+    for name, regime, accelerators, parameters, stated, shipped, own, verdict in rows:
+        size, params = float(accelerators.replace(",", "")), float(parameters.split()[0])
+        ours = predicted(name, regime, size, params, {})
+        assert shipped == f"{ours:.1%}", name
         share, bound = float(stated.strip("> %")) / 100, stated.startswith(">")
-        near = float(ours) >= share - 0.03 and (bound or float(ours) <= share + 0.03)
-        assert verdict.startswith("yes") is near, name
-        within += near
-    assert within == 5
+        if name in OWN:
+            best = predicted(name, regime, size, params, OWN[name])
+            assert own == f"{best:.1%}", name
+        else:
+            best = ours
+            assert own == "", name
+
+        def near(value: float, share: float = share, bound: bool = bound) -> bool:
+            return value >= share - 0.03 and (bound or value <= share + 0.03)
+
+        assert verdict == ("yes" if near(ours) else "with its own" if near(best) else "no"), name
+        blind, either = blind + near(ours), either + near(best)
+    assert (len(rows), blind, either) == (13, 6, 9)
 
 
-@settings(max_examples=100, deadline=None)
+def test_the_range_of_manual_restarts_holds_what_was_published() -> None:
+    """90% of teams are within a factor of 1.75; OPT counted its interruptions, HLAT did not."""
+    reach = np.exp(NORMAL_90 * Catalog().assumption("manual-restart-log-sigma"))
+    for run, size, own, stated in (("HLAT", 4096, {}, 0.7783), ("OPT-175B", 992, OWN["OPT-175B"], 0.59)):
+        middle = left_out(PEOPLE, run) * HOUR
+        low, high = (predicted(run, "manual", size, 70e9, own | {"restart": middle * by}) for by in (reach, 1 / reach))
+        assert low - 0.01 <= stated <= high
+
+
+@settings(max_examples=150, deadline=None)
 @given(
+    regime=st.sampled_from(("automatic", "manual", "replica")),
     accelerators=st.integers(8, 100_000),
     hours=st.floats(5_000, 200_000),
     restart=st.floats(1, 7200),
     stall=st.floats(0.01, 600),
 )
 def test_more_accelerators_faster_failures_and_dearer_restarts_never_help(
-    accelerators: int, hours: float, restart: float, stall: float
+    regime: str, accelerators: int, hours: float, restart: float, stall: float
 ) -> None:
     def share(n: float = 1.0, rate: float = 1.0, again: float = 1.0) -> float:
+        recovery = {
+            "automatic": Recovery.automatic(restart * again),
+            "manual": Recovery.manual(restart * again, 0.3),
+            "replica": Recovery.replica(restart * again, 0.03, restart * again),
+        }[regime]
         reliability = Reliability.from_values(
-            failures_per_accelerator_s=rate / (hours * HOUR), restart_s=restart * again, checkpoint_s=stall
+            failures_per_accelerator_s=rate / (hours * HOUR), checkpoint_s=stall, recovery=recovery
         )
         return float(expected_goodput(reliability, number(accelerators * n)))
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import get_args
 
 from catalogs.catalog import Catalog
 from catalogs.model import Mla, Model, Moe
 from catalogs.offer import Offer
 from optimizer.catalog_variant import with_assumptions, with_offers
-from optimizer.job import Job
+from optimizer.job import Job, RecoveryName
 from optimizer.market import USUAL_FRAMEWORK
 
 SHIPPED = Catalog()
@@ -137,6 +138,8 @@ def drawn_job(seed: int) -> tuple[Job, Catalog]:
     )
     # Failures that hardly count, and ones so frequent that they decide over the size of the cluster.
     failing = {"accelerator-hours-per-failure": rng.choice((47_300.0, 60.0)), "repair-s": rng.choice((2e5, 9e3))}
+    if job.goodput is None:
+        job = replace(job, recovery=rng.choice(get_args(RecoveryName)))
     return job, with_assumptions(with_offers(SHIPPED, {o.name: o for o in offers}), failing)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -18,7 +18,7 @@ from catalogs.profile import Profile
 from optimizer.bounds import Objective
 from optimizer.catalog_variant import with_assumptions, with_fabric
 from optimizer.configuration import Layout, configure
-from optimizer.job import Job
+from optimizer.job import Job, RecoveryName
 from optimizer.market import Price as MarketPrice
 from optimizer.market import Site, Tariff, sites
 from optimizer.physics import Physics
@@ -213,7 +213,9 @@ def cases(draw: st.DrawFn) -> tuple[Job, Site, Layout]:
     optimizer = draw(st.sampled_from(site.framework.optimizers))
     seq = draw(st.sampled_from((2048, 4096, 8192, 65536)))
     tokens = draw(st.floats(1e6, 1e13))
-    job = Job(model, tokens, seq=seq, optimizer=optimizer, goodput=draw(st.one_of(st.none(), st.floats(0.1, 1))))
+    goodput = draw(st.one_of(st.none(), st.floats(0.1, 1)))
+    recovery = draw(st.sampled_from(get_args(RecoveryName))) if goodput is None else "automatic"
+    job = Job(model, tokens, seq=seq, optimizer=optimizer, goodput=goodput, recovery=recovery)
     return job, site, draw(layouts(model, site))
 
 

@@ -18,7 +18,7 @@ def goodput_of(job: Job, catalog: Catalog, x: Inputs, world: int) -> float:
     if job.goodput is not None:
         return job.goodput
     gap, stall = gap_and_stall(job, catalog, x, world)
-    return share(gap, interval(gap, stall), stall, catalog.assumption("restart-s"))
+    return share(gap, interval(gap, stall), stall, job.recovery, catalog)
 
 
 def gap_and_stall(job: Job, catalog: Catalog, x: Inputs, world: int) -> tuple[float, float]:
@@ -37,10 +37,16 @@ def failures_variance(job: Job, catalog: Catalog, x: Inputs, world: int, wall: f
     if job.goodput is not None:
         return 0.0
     value, gap, stall = catalog.assumption, *gap_and_stall(job, catalog, x, world)
-    work, restart = interval(gap, stall), value("restart-s")
-    goodput = share(gap, work, stall, restart)
-    squares = restart**2 + restart * work + work**2 / 3  # of the restart and a uniform part of the interval
-    return ((1 - goodput) * value("failure-rate-log-sigma")) ** 2 + squares * goodput / gap / wall
+    work = interval(gap, stall)
+    goodput = share(gap, work, stall, job.recovery, catalog)
+    fixed = value("manual-restart-s" if job.recovery == "manual" else "restart-s")
+    if job.recovery == "replica":
+        fixed, work = value("replica-stall-s") + fixed * value("replica-share"), 0.0
+    squares = fixed**2 + fixed * work + work**2 / 3  # of the restart and a uniform part of the interval
+    variance = ((1 - goodput) * value("failure-rate-log-sigma")) ** 2 + squares * goodput / gap / wall
+    if job.recovery == "manual":
+        variance += (fixed / (gap + fixed) * value("manual-restart-log-sigma")) ** 2
+    return variance
 
 
 def interval(gap: float, stall: float) -> float:
@@ -51,10 +57,18 @@ def interval(gap: float, stall: float) -> float:
     return first * (1 + math.sqrt(stall / (2 * gap)) / 3 + stall / (2 * gap) / 9) - stall
 
 
-def share(gap: float, work: float, stall: float, restart: float) -> float:
-    """Daly 2006, equation 20, for one unit of work."""
-    wall = gap * math.exp(restart / gap) * (math.exp((work + stall) / gap) - 1) / work
-    return 1 / wall
+def share(gap: float, work: float, stall: float, recovery: str, catalog: Catalog) -> float:
+    """Of the wall-clock time of one interval's work, without the words of the product for its regimes."""
+    value = catalog.assumption
+    restart = value("restart-s")
+    if recovery == "automatic":  # Daly 2006, equation 20
+        wall = gap * math.exp(restart / gap) * (math.exp((work + stall) / gap) - 1)
+    elif recovery == "manual":  # every gap is followed by one restart, in which nothing runs that could fail
+        wall = (gap + value("manual-restart-s")) * (math.exp((work + stall) / gap) - 1)
+    else:  # a replica out of 1 / share fails 1 / share times more seldom than the job
+        away = restart * value("replica-share") / gap
+        wall = (work + stall) * math.exp(value("replica-stall-s") / gap) * (1 + away)
+    return work / wall
 
 
 def spares_of(servers: int, unit: int, catalog: Catalog) -> int:

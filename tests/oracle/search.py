@@ -289,7 +289,7 @@ def _site(job: Job, catalog: Catalog, site: OracleSite, objective: str, found: F
             if (row.vpp > 1 and m % row.pp) or (row.tp * row.cp * dp) % row.ep:
                 continue
             cut = replace(row, dp=dp, micro_batches=m)
-            if not grouped(cut):
+            if not grouped(cut) or (job.recovery == "replica" and dp == 1):
                 continue
             step = sum(step_seconds(a, w, v, cut, job.seq, stages[stage]).values())
             _, wall = run_seconds(job.tokens, job.seq, cut, step, goodput[cut.world])
