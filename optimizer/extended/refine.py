@@ -15,6 +15,7 @@ from optimizer.extended.describe import described
 from optimizer.extended.problem import Objective, Problem
 from optimizer.extended.sampler import SamplerName, default_sampler
 from optimizer.extended.settle import Settled, best, front
+from optimizer.extended.storage import shown
 from optimizer.extended.study import Sampling
 from optimizer.extended.workers import Task, run_workers
 from optimizer.job import Job
@@ -154,13 +155,14 @@ def refine(
         seed=seed,
         storage=storage,
     )
-    sampling = Sampling(problem, chosen, seed, task.open(), worker=workers)
     lost, interrupted = 0, False
-    try:
-        lost = _sample(task, sampling, starts, points, workers, progress)
-    except KeyboardInterrupt:
-        interrupted = True
-        sampling.catch_up()
+    with task.open() as shared:
+        sampling = Sampling(problem, chosen, seed, shared, worker=workers)
+        try:
+            lost = _sample(task, sampling, starts, points, workers, progress)
+        except KeyboardInterrupt:
+            interrupted = True
+            sampling.catch_up()
     plans = tuple(front(problem)) if len(objectives) > 1 else tuple(one for one in (best(problem),) if one)
     if not plans:
         raise InfeasibleError(
@@ -178,7 +180,7 @@ def refine(
             points=sampling.points,
             candidates=len(problem.known),
             lost_workers=lost,
-            storage=storage,
+            storage=None if storage is None else shown(storage),
             study=task.study if storage else None,
             interrupted=interrupted,
         ),

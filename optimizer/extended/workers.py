@@ -6,6 +6,7 @@ import hashlib
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -54,9 +55,9 @@ class Task:
         """The problem, built anew."""
         return Problem(self.job, self.sites, self.catalog, self.extend, self.objectives, self.batch_range)
 
-    def open(self) -> Study | None:
+    def open(self) -> AbstractContextManager[Study | None]:
         """The shared study."""
-        return None if self.storage is None else open_study(self.storage, self.study, len(self.objectives))
+        return nullcontext() if self.storage is None else open_study(self.storage, self.study, len(self.objectives))
 
 
 def run_workers(
@@ -89,13 +90,13 @@ def run_workers(
 
 
 def _work(task: Task, starts: Sequence[Candidate], points: int, place: int, done: Sequence[int]) -> None:
-    sampling = Sampling(task.problem(), task.sampler, task.seed, task.open(), place)
-    sampling.start_from(starts)
-
     def report(count: int) -> None:
         done[place] = count  # type: ignore[index]
 
-    try:
-        sampling.run(points, report)
-    except KeyboardInterrupt:
-        raise SystemExit(1) from None
+    with task.open() as shared:
+        sampling = Sampling(task.problem(), task.sampler, task.seed, shared, place)
+        sampling.start_from(starts)
+        try:
+            sampling.run(points, report)
+        except KeyboardInterrupt:
+            raise SystemExit(1) from None

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
 from dataclasses import replace
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from catalogs.errors import InfeasibleError, UsageError
 from optimizer.extended.candidate import Extension
 from optimizer.extended.refine import Refined, refine
 from optimizer.extended.sampler import SAMPLERS
-from optimizer.extended.storage import open_study
+from optimizer.extended.storage import JOURNAL, open_study, with_driver
 from optimizer.extended.study import BATCH
 from optimizer.plan import pareto, plan
 from tests.extended.jobs import CATALOG, JOBS
@@ -29,7 +30,8 @@ JOB = JOBS["dense"]
 
 
 def stored(url: str, name: str) -> int:
-    return len(open_study(url, name, 1).get_trials(deepcopy=False))
+    with open_study(url, name, 1) as study:
+        return len(study.get_trials(deepcopy=False))
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +63,8 @@ def test_the_same_seed_gives_the_same_plan(alone: Refined) -> None:
     assert list(other.problem.known) != list(alone.problem.known)
 
 
-@pytest.mark.parametrize("prefix", ["sqlite:///", "journal:///"])
-def test_a_study_goes_on_where_it_ended(prefix: str, tmp_path: Path) -> None:
-    url = f"{prefix}{tmp_path / 'study'}"
+def test_a_study_goes_on_where_it_ended(storage: str) -> None:
+    url = storage
     first = refine(JOB, CATALOG, points=BATCH, storage=url)
     assert first.search.study is not None
     assert stored(url, first.search.study) == first.search.points == BATCH
@@ -174,17 +175,16 @@ def worker_of(parent: int) -> int | None:
 
 
 def wait_for_points(url: str, process: subprocess.Popen[bytes], least: int) -> tuple[str, int]:
-    """Wait until a study in a file has so many points; gives its name and how many there are."""
-    # Read without Optuna, which would make the tables of a new file at the same time as the command does.
-    file = f"file:{url.removeprefix('sqlite:///')}?mode=ro"
-    query = "SELECT study_name, COUNT(*) FROM studies JOIN trials USING (study_id) GROUP BY study_name"
+    """Wait until a study in a database has so many points; gives its name and how many there are."""
+    engine = sa.create_engine(with_driver(sa.make_url(url)), poolclass=sa.NullPool)
+    query = sa.text("SELECT study_name, COUNT(*) FROM studies JOIN trials USING (study_id) GROUP BY study_name")
     while process.poll() is None:
         try:
-            with closing(sqlite3.connect(file, uri=True)) as database:
-                for name, count in database.execute(query).fetchall():
+            with engine.connect() as database:
+                for name, count in database.execute(query).all():
                     if count >= least:
                         return name, stored(url, name)
-        except sqlite3.Error:  # no file or no tables yet
+        except sa.exc.DBAPIError:  # no tables yet
             pass
         time.sleep(0.1)
     raise AssertionError(process.communicate())
@@ -192,8 +192,10 @@ def wait_for_points(url: str, process: subprocess.Popen[bytes], least: int) -> t
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes under /proc")
-def test_a_killed_worker_loses_no_more_than_its_batch(tmp_path: Path) -> None:
-    url, points = f"sqlite:///{tmp_path / 'study.db'}", 600
+def test_a_killed_worker_loses_no_more_than_its_batch(storage: str) -> None:
+    if storage.startswith(JOURNAL):
+        pytest.skip("watched through SQL")
+    url, points = storage, 10 * BATCH
     command = [*COMMAND, "--workers", "2", "--trials", str(points), "--storage", url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as process:
         name, before = wait_for_points(url, process, 2 * BATCH)
@@ -208,6 +210,31 @@ def test_a_killed_worker_loses_no_more_than_its_batch(tmp_path: Path) -> None:
     assert stored(url, name) == points
     assert before >= 2 * BATCH
     assert found["gain"] >= -1e-12
+
+
+def open_at_once(url: str, start: Barrier) -> None:
+    start.wait()
+    with open_study(url, "shared", 1):
+        pass
+
+
+def test_a_new_storage_may_be_opened_by_several_processes_at_once(storage: str) -> None:
+    context = multiprocessing.get_context("fork")
+    start = context.Barrier(4)
+    processes = [context.Process(target=open_at_once, args=(storage, start)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert stored(storage, "shared") == 0
+
+
+def test_no_password_is_shown() -> None:
+    with pytest.raises(UsageError) as refused:
+        refine(JOB, CATALOG, storage="postgresql://planner:secret@localhost:1/studies")
+    assert "secret" not in str(refused.value)
+    assert "planner" in str(refused.value)
 
 
 @pytest.mark.slow
