@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,6 +110,41 @@ class Spread:
     def sigmas(self, table: RunTable) -> Column:
         """Deviation of every row of a table."""
         return np.array([self.sigma(c, bool(m)) for c, m in zip(table.combinations, table.is_moe, strict=True)])
+
+
+def memory_sigmas(frameworks: Sequence[str], groups: Sequence[object], residuals: Column) -> dict[str, float]:
+    """Deviation of log(measured / predicted) memory of every framework, and of one without a run under ``""``.
+
+    Of the memory formulas two constants per framework are fitted, so that a residual is about as large as held apart.
+    Each framework's deviation is drawn to the one over all of them as in :class:`Spread`.
+
+    Args:
+        frameworks: of the rows.
+        groups: what is measured together, of the rows.
+        residuals: log(measured / predicted).
+    """
+    everywhere = _reach(residuals, NOTHING_SEEN)
+    found = {"": everywhere}
+    for name in dict.fromkeys(frameworks):
+        own = np.array([one == name for one in frameworks])
+        count = len({group for group, mine in zip(groups, own, strict=True) if mine})
+        share = count / (count + SHARED_GROUPS)
+        reach = _reach(residuals[own], everywhere)
+        found[name] = float(np.sqrt(share * reach**2 + (1.0 - share) * everywhere**2))
+    return found
+
+
+def held_apart_memory_sigmas(
+    frameworks: Sequence[str], groups: Sequence[object], residuals: Column, fold: Rows
+) -> Column:
+    """Deviation of every row, learned from the residuals of the other folds alone."""
+    sigmas = np.empty(len(residuals))
+    for part in np.unique(fold):
+        rest, own = np.flatnonzero(fold != part), np.flatnonzero(fold == part)
+        seen = [frameworks[int(row)] for row in rest], [groups[int(row)] for row in rest]
+        learned = memory_sigmas(*seen, residuals[rest])
+        sigmas[own] = [learned.get(frameworks[int(row)], learned[""]) for row in own]
+    return sigmas
 
 
 def _reach(residuals: Column, otherwise: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -25,7 +25,9 @@ from optimizer.residuals import (
     cluster_sigmas,
     dealt,
     held_apart,
+    held_apart_memory_sigmas,
     held_apart_sigmas,
+    memory_sigmas,
 )
 from optimizer.runs_memory import GIB, predicted_gib, reading_of, unknown_memory
 from optimizer.runs_prediction import RunTable, Skipped, run_table
@@ -96,9 +98,37 @@ class Memory:
         """Probability that it fits."""
         return probability_below(self.table.device.memory_bytes, self.gib["needed"] * GIB, self.sigma)
 
+    @property
+    def known(self) -> NDArray[np.intp]:
+        """Rows whose memory was measured and can be predicted."""
+        return np.flatnonzero(np.isfinite(self.measured) & self.complete)
+
+    def learned_sigmas(self) -> dict[str, float]:
+        """Deviation by framework as the residuals say (:func:`optimizer.residuals.memory_sigmas`)."""
+        if not self.known.size:
+            return {}
+        return memory_sigmas(*self._residuals())
+
+    def held_apart(self, folds: int, *, seed: int) -> Memory:
+        """The same with every measured row's deviation learned from other groups alone."""
+        known = self.known
+        if not known.size:
+            return self
+        sigma = self.sigma.copy()
+        fold = dealt(self.table.select(known), folds, seed=seed)
+        sigma[known] = held_apart_memory_sigmas(*self._residuals(), fold)
+        return replace(self, sigma=sigma)
+
+    def _residuals(self) -> tuple[list[str], list[object], Column]:
+        """Framework, group and log(measured / predicted) of the measured rows."""
+        known = self.known
+        names: list[str] = [self.table.frameworks[row] for row in known]
+        groups: list[object] = [self.table.groups[row] for row in known]
+        return names, groups, np.log(self.measured[known] / self.predicted[known])
+
     def scores(self) -> dict[str, Score]:
         """Scores of all rows, by task, and by source and reading."""
-        known = np.flatnonzero(np.isfinite(self.measured) & self.complete)
+        known = self.known
         if not known.size:
             return {}
         measured, predicted, sigma = self.measured[known], self.predicted[known], self.sigma[known]
@@ -208,6 +238,7 @@ class Validation:
         memory = self.memory
         found["memory"] = {} if memory is None else {name: vars(score) for name, score in memory.scores().items()}
         found["fits_denied"] = None if memory is None else memory.denied
+        found["memory_log_sigma"] = {} if memory is None else memory.learned_sigmas()
         found["memory_unknown"] = {} if memory is None else dict(_counted(filter(None, memory.unknown)))
         return found
 
@@ -322,6 +353,8 @@ def cross_validate(
         seconds = held_apart(catalog, table, fitted, dealt(table, 0, key=by_source))
         clusters = cluster_sigmas(table, np.log(table.measured_s / seconds))
         sigma = combined_sigma(sigma, np.array([clusters[bool(moe)] for moe in table.is_moe]))
+    if memory is not None:
+        memory = memory.held_apart(folds, seed=seed)
     note = f"{by} held apart"
     return Validation(rows, table, seconds, sigma, (note,) * len(table), memory, skipped)
 
