@@ -82,7 +82,7 @@ def _chain(c: Comparison) -> str:
          f"{int(tree.leaves)} leaves + {int(tree.spines)} spines of {int(tree.radix)} ports",
          f"{int(tree.endpoints):,} ports, non-blocking, rail-optimised"],
         ["Storage", "100 GB/s, petabytes",
-         f"{float(sites[0].storage_bytes_per_s) / 1e9:.0f} GB/s, {sites[0].storage_bytes / 1e15:.0f} PB",
+         f"{float(sites[0].storage_bytes_per_s) / 1e9:.0f} GB/s, {float(sites[0].storage_bytes) / 1e15:.0f} PB",
          f"98 MB/s per card as in the textbook: a checkpoint of {saved / 1e12:.2f} TB takes "
          f"{saved / float(sites[0].storage_bytes_per_s):.0f} s"],
         ["Racks of 40 kW", "32–40", " and ".join(f"{int(site.racks)}" for site in sites) + " (910B and A800)",

@@ -23,7 +23,7 @@ from optimizer.contenders import Conditions, Contender, Front, contenders, front
 from optimizer.job import Job
 from optimizer.market import Refusal, where
 from optimizer.ownership import Terms
-from optimizer.recovery import ASSUMED
+from optimizer.recovery import ASSUMED, RATED_FAMILIES
 from optimizer.rule_of_thumb import Bridge, RuleOfThumb, bridge, rule_of_thumb
 from optimizer.sensitivity import Bar, BreakEven, Outcome, Range, break_evens, monte_carlo, tornado
 
@@ -69,6 +69,7 @@ READ = (
     "transceiver-w",
     "storage-usd-per-tb",
     "storage-least-tb",
+    "storage-bytes-per-s-per-tb",
     "storage-rent-usd-per-tb-month",
     "egress-usd-per-gb",
     "carbon-kg-per-kwh",
@@ -190,6 +191,8 @@ class Comparison:
         risks = []
         if site.profile_note:
             risks.append(f"speed: {site.profile_note}")
+        if (family := site.accelerator.family) not in RATED_FAMILIES and self.now.job.goodput is None:
+            risks.append(f"failures: the rate is that of A100 and H100 clusters; of {family} no job's was found")
         if site.accelerator.export_note:
             risks.append(f"export: {site.accelerator.export_note}")
         if offer.tenure == "spot":

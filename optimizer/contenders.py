@@ -223,7 +223,7 @@ class Contender:
             "spares": None if site is None else int(site.spares),
             "power_w": None if site is None else float(site.power_w),
             "racks": None if site is None else int(site.racks),
-            "storage_bytes": None if site is None else site.storage_bytes,
+            "storage_bytes": None if site is None else float(site.storage_bytes),
             "storage_bytes_per_s": None if site is None else float(site.storage_bytes_per_s),
             "best": best,
         }

@@ -41,9 +41,9 @@ def told_goodput(one: Configuration, job: Job, catalog: Catalog) -> str:
     minutes = one.checkpoint_interval_s / 60
     return (
         f"goodput {one.goodput:.1%}: {_count(one.interruptions)} interruptions expected, one in {hours:,.0f} "
-        f"accelerator-hours (published clusters differ by a factor of {spread:.1f} either way), each of which costs "
-        f"{told_recovery(job.recovery, catalog)}; a checkpoint every {minutes:.0f} min stops training for "
-        f"{one.checkpoint_s:.0f} s; --goodput states another"
+        f"accelerator-hours (A100 and H100 clusters differ by a factor of {spread:.1f} either way), each of which "
+        f"costs {told_recovery(job.recovery, catalog)}; a checkpoint every {minutes:.0f} min stops training for "
+        f"{one.checkpoint_s:.0f} s; --recovery and --goodput state others"
     )
 
 

@@ -225,7 +225,7 @@ def _clusters(c: Comparison, language: Language) -> Table:
                 theirs if site is None else f"{int(site.spares)}",
                 theirs
                 if site is None
-                else f"{site.storage_bytes / 1e15:.2f} PB, {site.storage_bytes_per_s / 1e9:.0f} GB/s",
+                else f"{float(site.storage_bytes) / 1e15:.2f} PB, {site.storage_bytes_per_s / 1e9:.0f} GB/s",
                 theirs if site is None else f"{float(site.power_w) / 1e6:.2f} MW",
                 theirs if site is None else f"{int(site.racks)}",
                 f"{one.energy_kwh / 1e6:.2f} GWh",

@@ -54,7 +54,7 @@ class Site:
     Attributes:
         network: the fat tree.
         spares: spare servers.
-        storage_bytes: capacity.
+        storage_bytes: capacity, of what is kept or of the drives that the bandwidth needs.
         storage_bytes_per_s: bandwidth that a checkpoint needs.
         power_w: of servers and network, at rated draw, without the facility's overhead.
         racks: at the assumed power per rack.
@@ -62,7 +62,7 @@ class Site:
 
     network: Tree
     spares: Column
-    storage_bytes: float
+    storage_bytes: Column
     storage_bytes_per_s: Column
     power_w: Column
     racks: Column
@@ -176,11 +176,13 @@ def surroundings(offer: Offer, servers: Column, job: Job, survival: Resilience, 
     )
     network_w = network.switches * assumed("switch-w") + network.transceivers * assumed("transceiver-w")
     power_w = accelerators * per_accelerator + network_w
+    bytes_per_s = survival.checkpoint_bytes / survival.on(accelerators).checkpoint_s
+    kept = max(stored_bytes(job, survival, catalog), assumed("storage-least-tb") * 1e12)
     return Site(
         network=network,
         spares=spares,
-        storage_bytes=max(stored_bytes(job, survival, catalog), assumed("storage-least-tb") * 1e12),
-        storage_bytes_per_s=survival.checkpoint_bytes / survival.on(accelerators).checkpoint_s,
+        storage_bytes=np.maximum(kept, bytes_per_s / assumed("storage-bytes-per-s-per-tb") * 1e12),
+        storage_bytes_per_s=bytes_per_s,
         power_w=power_w,
         racks=np.ceil(power_w / (assumed("rack-kw") * 1000.0)),
     )

@@ -67,6 +67,7 @@ def test_the_answer_beside_it(scenario: dict[str, Any]) -> None:
         assert sum(best["cost"].values()) == pytest.approx(best["cost_usd"], abs=0.005)
         assert 0.5 <= one["p_deadline"] <= 1
         assert one["risks"]
+        assert any("of ascend" in risk for risk in one["risks"]) is one["hardware"].startswith("ascend")
         if one["tenure"] == "buy":
             assert one["network"]["tiers"] == 2
             assert one["racks"] > 0
@@ -139,6 +140,8 @@ def test_a_region_sets_electricity_and_carbon(capsys: pytest.CaptureFixture[str]
     regions = {one["name"]: one for one in everywhere["regions"]}
     assert len(regions) >= 6
     assert regions["finland"]["carbon_kg_per_kwh"] == 0.079
+    assert regions["united-states"]["carbon_kg_per_kwh"] == 0.366
+    assert regions["us-iowa"]["carbon_kg_per_kwh"] is None
     finland = next(one for one in regions["finland"]["choices"] if one["tenure"] == "buy")
     assert there["cost_usd"] > usual["cost_usd"]
     same = there["best"]["accelerators"] == usual["best"]["accelerators"]

@@ -103,6 +103,15 @@ def test_no_plan_is_cheaper_under_the_whole_bill(
         assert float(sum(bill.values())) >= ours.cost_usd * (1 - 1e-9)
 
 
+def test_the_storage_takes_the_checkpoints_in_time(found: list[Front], job: Job, catalog: Catalog) -> None:
+    """98 MB/s per card; a petabyte of flash takes 137 GB/s, so that of more than 1,398 cards is larger."""
+    one = best(found, "buy", job, catalog)
+    for servers, terabytes in ((100.0, 1000.0), (175.0, 1001.5), (1000.0, 5722.6)):
+        owned = ownership(one.offer, np.asarray(servers), job, one.survival, catalog, Terms("full"))
+        assert float(owned.site.storage_bytes) == pytest.approx(terabytes * 1e12, rel=1e-4)
+        assert owned.capital_usd(one.values)["storage"] == pytest.approx(terabytes * 365, rel=1e-4)
+
+
 def test_the_network_is_that_of_the_cluster(found: list[Front], job: Job, catalog: Catalog) -> None:
     one = best(found, "buy", job, catalog)
     assert one.owned is not None

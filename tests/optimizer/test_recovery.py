@@ -81,6 +81,7 @@ def test_a_comparison_rests_on_the_figures_of_its_recovery(job: Job) -> None:
     assert "restart-s" in names["automatic"] - names["manual"]
     assert {"manual-restart-s", "manual-restart-log-sigma"} <= names["manual"] - names["automatic"]
     assert found["manual"].ranking[0].goodput < found["automatic"].ranking[0].goodput
+    assert not any("failures:" in risk for risk in found["manual"].risks(found["manual"].ranking[0]))
     assert found["manual"].to_json()["job"]["recovery"] == "manual"
 
 
