@@ -88,6 +88,7 @@ WORDS = {
     "tokens (relative)": "词元数(相对值)",
     "deadline (days)": "期限(天)",
     "accelerator-hours-per-failure": "平均每次故障的卡时",
+    "manual-restart-s": "中断后人工恢复训练所需时间(秒)",
     "electricity-usd-per-kwh": "电价(美元/千瓦时)",
     "depreciation-years": "折旧年限",
     "share of time": "时间占比",

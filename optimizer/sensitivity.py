@@ -263,6 +263,9 @@ def _swings(found: list[Front], now: Conditions) -> list[tuple[str, float, float
         ("electricity-usd-per-kwh", 0.056, 0.1729, _assume("electricity-usd-per-kwh")),
         ("depreciation-years", 3.0, 6.0, _assume("depreciation-years")),
     ]
+    if now.job.recovery == "manual" and now.job.goodput is None:
+        seconds, teams = assumed("manual-restart-s"), math.exp(NORMAL_95 * assumed("manual-restart-log-sigma"))
+        rows.append(("manual-restart-s", seconds / teams, seconds * teams, _assume("manual-restart-s")))
     if math.isfinite(now.job.deadline_s):
         days = now.job.deadline_s / DAY_S
         rows.append(("deadline (days)", days * (1 - SWING), days * (1 + SWING), _deadline))

@@ -82,6 +82,8 @@ def test_a_comparison_rests_on_the_figures_of_its_recovery(job: Job) -> None:
     assert {"manual-restart-s", "manual-restart-log-sigma"} <= names["manual"] - names["automatic"]
     assert found["manual"].ranking[0].goodput < found["automatic"].ranking[0].goodput
     assert not any("failures:" in risk for risk in found["manual"].risks(found["manual"].ranking[0]))
+    swings = {name: {bar["parameter"] for bar in one.to_json()["tornado"]} for name, one in found.items()}
+    assert swings["manual"] - swings["automatic"] == {"manual-restart-s"}
     assert found["manual"].to_json()["job"]["recovery"] == "manual"
 
 
