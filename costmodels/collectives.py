@@ -88,6 +88,26 @@ def gather_seconds(total_bytes: Column, size: Column, bandwidth: Column, latency
     return total_bytes * gather_seconds_per_byte(size, bandwidth) + np.where(size > 1, latency_s, 0.0)
 
 
+def all_reduce_seconds(
+    total_bytes: Column, size: Column, stride: Column, device: Device, up: Column, out: Column
+) -> Column:
+    """All-reduce of ``total_bytes``: a ring inside a domain, trees between domains, one after the other chunk by chunk.
+
+    Each domain sends and receives its sum once over all its network interfaces: (domains - 1)/domains of twice the
+    bytes, where a ring through all members would send (n - 1)/n.
+
+    Source: Sanders et al. 2009, *Two-tree algorithms for full bandwidth broadcast, reduction and scan* (the trees that
+    NCCL uses between servers).
+    """
+    members = members_per_domain(size, stride, device)
+    domains = size / members
+    inside = np.where(members > 1, (members - 1) / members / scale_up_bandwidth(members, device, up), 0.0)
+    network = members * scale_out_bandwidth(size * stride, device, out)
+    outside = np.where(domains > 1, (domains - 1) / domains / network, 0.0)
+    latency_s = np.where(size > 1, ring_latency_s(size, stride, device), 0.0)
+    return 2.0 * (total_bytes * np.maximum(inside, outside) + latency_s)
+
+
 def all_to_all_seconds(
     send_bytes: Column, size: Column, stride: Column, device: Device, up: Column, out: Column
 ) -> Column:

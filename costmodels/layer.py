@@ -8,7 +8,13 @@ import numpy as np
 
 from costmodels.adapters import Tuning, Work, dense_adapters, moe_adapters
 from costmodels.architecture import Architecture
-from costmodels.collectives import all_to_all_seconds, gather_seconds, group_bandwidth, ring_latency_s
+from costmodels.collectives import (
+    all_reduce_seconds,
+    all_to_all_seconds,
+    gather_seconds,
+    group_bandwidth,
+    ring_latency_s,
+)
 from costmodels.columns import Column, Columns
 from costmodels.device import Device
 from costmodels.efficiency import Efficiency
@@ -58,7 +64,7 @@ ADAPTER_LAUNCHES = 0.2
 VOCABULARY_MULTIPLE = 128.0
 """Megatron-LM's make-vocab-size-divisible-by."""
 
-FLOOR_SHARPNESS = 4.0
+FLOOR_SHARPNESS = 5.0
 """How sharply launch and device time take over from each other. Kernels of a layer differ in length, so near the
 crossing the host holds up some and the device others: (launch**p + device**p)**(1/p), which is max(launch, device) for
 large p."""
@@ -349,9 +355,10 @@ def _block(
         forward, input_gradient, weight_gradient = forward + f, input_gradient + i, weight_gradient + w
     stream = HALF * a.hidden * tokens_per_rank(s, x.seq)
     one = np.ones(())
-    link = group_bandwidth(s.tp, one, d, e.scale_up_efficiency, e.scale_out_efficiency)
-    # An all-reduce without sequence parallelism, a gather and a scatter with it: the same bytes.
-    reduce = 2.0 * gather_seconds(stream, s.tp, link, ring_latency_s(s.tp, one, d))
+    up, out = e.scale_up_efficiency, e.scale_out_efficiency
+    # Sequence parallelism gathers and scatters instead of reducing; those go around a ring.
+    ring = 2.0 * gather_seconds(stream, s.tp, group_bandwidth(s.tp, one, d, up, out), ring_latency_s(s.tp, one, d))
+    reduce = np.where(s.sp > 0, ring, all_reduce_seconds(stream, s.tp, one, d, up, out))
     exposed = (1.0 - e.tensor_overlap) * tensor_collectives * reduce
     return _nothing(
         matmul_f=forward,
@@ -396,7 +403,7 @@ def _floored(x: Setting, layer: LayerSeconds, launches: float, work: Work) -> La
     """The layer with the wait for the host where the device is faster than the launches, and for the tp ranks.
 
     The host runs ahead of the device, so launching is a floor and not an addition. Each of the two tensor-parallel
-    collectives of a pass waits for the last rank to arrive.
+    collectives of a pass waits for the last rank to arrive; while a device waits, its host launches on.
     """
     kernels: tuple[Column, Column] = np.ones(()), np.asarray(BACKWARD_LAUNCHES)
     if x.tuning is not None:
@@ -406,8 +413,8 @@ def _floored(x: Setting, layer: LayerSeconds, launches: float, work: Work) -> La
     launch = (launches + softmax) * x.efficiency.layer_launch_s
     meeting = np.where(x.shard.tp > 1, COLLECTIVES_PER_PASS * x.efficiency.collective_s, 0.0)
     return layer + _nothing(
-        launch_f=_beyond(kernels[0] * launch, passes.forward),
-        launch_b=_beyond(kernels[1] * launch, passes.backward),
+        launch_f=_beyond(kernels[0] * launch, passes.forward + meeting),
+        launch_b=_beyond(kernels[1] * launch, passes.backward + meeting),
         tensor_f=meeting,
         tensor_b=meeting,
     )

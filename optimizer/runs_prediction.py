@@ -83,6 +83,11 @@ Combination = tuple[str, str, Precision]
 """Accelerator, framework and precision: what a profile is for."""
 
 
+BEFORE_FUSED_LOSS = ("mosaicml-examples-", "composer-0.12.")
+"""Releases beside which llm-foundry's models took torch's cross entropy: the fused one is the default since March 2023
+(https://github.com/mosaicml/llm-foundry, history of mosaic_gpt.py)."""
+
+
 class _SkipError(Exception):
     """A row that cannot be predicted; the message is the reason."""
 
@@ -386,8 +391,8 @@ class _Reader:
             changed["overlaps_data"] = 0.0
         if "ce_fusion" in run.features:
             changed["fused_loss"] = 1.0
-        if "mp_pure" in run.features:
-            changed["fused_loss"] = 1.0
+        if run.software.startswith(BEFORE_FUSED_LOSS) and "mp_pure" not in run.features:
+            changed["fused_loss"] = 0.0
         return replace(recipe, **{name: np.asarray(value) for name, value in changed.items()})
 
     def _model(self, run: Run, framework: Framework) -> Model:

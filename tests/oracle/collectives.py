@@ -44,6 +44,16 @@ def gather(total: float, size: float, bandwidth: float, latency: float) -> float
     return total * (size - 1) / size / bandwidth + latency if size > 1 else 0.0
 
 
+def all_reduce(v: Device, total: float, size: int, stride: int) -> float:
+    if size <= 1:
+        return 0.0
+    g = members(v, size, stride)
+    servers = size / g
+    inside = (g - 1) / g / up_bandwidth(v, g) if g > 1 else 0.0
+    outside = (servers - 1) / servers / (g * out_bandwidth(v, size * stride)) if servers > 1 else 0.0
+    return 2 * (total * max(inside, outside) + ring_latency(v, size, stride))
+
+
 def all_to_all(v: Device, held: float, size: int, stride: int) -> float:
     if size <= 1:
         return 0.0

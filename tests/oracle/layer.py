@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from tests.oracle.collectives import all_to_all, gather, group_bandwidth, ring_latency
+from tests.oracle.collectives import all_reduce, all_to_all, gather, group_bandwidth, ring_latency
 from tests.oracle.flops import core_flops
 from tests.oracle.inputs import Cut, Device, Recipe
 from tests.oracle.parameters import Arch
@@ -44,7 +44,9 @@ def tokens(a: Arch, c: Cut, seq: int) -> tuple[float, float, float]:
 
 
 def align(width: float) -> float:
-    return 0.4 if round(width) % 8 else 1.0
+    if round(width) % 8:
+        return 0.4
+    return 0.9 ** sum(round(width) % line != 0 for line in (64, 32, 16))
 
 
 def tile_utilisation(v: Device, m: float, n: float, k: float) -> float:
@@ -109,13 +111,16 @@ def moe_linears(
 
 
 def tensor_seconds(a: Arch, v: Device, c: Cut, t: float, count: int) -> float:
-    one = gather(HALF * a.h * t, c.tp, group_bandwidth(v, c.tp, 1), ring_latency(v, c.tp, 1))
-    return (1 - v.v_tp) * count * 2 * one
+    if c.sp:
+        one = 2 * gather(HALF * a.h * t, c.tp, group_bandwidth(v, c.tp, 1), ring_latency(v, c.tp, 1))
+    else:
+        one = all_reduce(v, HALF * a.h * t, c.tp, 1)
+    return (1 - v.v_tp) * count * one
 
 
 def beyond(launch: float, device: float) -> float:
     x = max(launch, device, 1e-12)
-    return x * ((launch / x) ** 4 + (device / x) ** 4) ** 0.25 - device
+    return x * ((launch / x) ** 5 + (device / x) ** 5) ** 0.2 - device
 
 
 def softmax_by_torch(a: Arch, w: Recipe, c: Cut) -> int:
@@ -187,9 +192,9 @@ def layer(a: Arch, w: Recipe, v: Device, c: Cut, seq: int, *, moe: bool) -> Pass
         p.expert = [(1 - v.v_ex) * (exchange + gathering)] * 2
 
     launches = (2 if moe else 1) + 0.4 * torch_softmax
-    p.launch = [beyond(launches * v.t_launch, p.total(0)), beyond(1.5 * launches * v.t_launch, p.total(1))]
     meeting = 2 * v.t_col if c.tp > 1 else 0.0
     p.tensor = [p.tensor[0] + meeting, p.tensor[1] + meeting]
+    p.launch = [beyond(launches * v.t_launch, p.total(0)), beyond(1.5 * launches * v.t_launch, p.total(1))]
     again = 0.5 * p.total(0) if w.op_recompute else p.core[0] + score_bytes / (v.bandwidth * v.e_mem)
     p.selective = c.selective * again
     return p

@@ -57,8 +57,7 @@ def tuned_layer(a: Arch, w: Recipe, v: Device, c: Cut, seq: int, on: Adapters, *
     """One layer, dense or MoE."""
     p = layer(a, w, v, c, seq, moe=moe)
     t, _, copies = tokens(a, c, seq)
-    meeting = 2 * v.t_col if c.tp > 1 else 0.0
-    p.launch, p.tensor = [0.0, 0.0], [one - meeting for one in p.tensor]
+    p.launch = [0.0, 0.0]
     p.matmul[1] -= p.wgrad
     p.wgrad = 0.0
     kernels = 0
@@ -82,5 +81,4 @@ def tuned_layer(a: Arch, w: Recipe, v: Device, c: Cut, seq: int, on: Adapters, *
         beyond(launch * (1 + 0.2 * kernels), p.total(0)),
         beyond(launch * (1 + 1.5 * 0.2 * kernels), p.total(1)),
     ]
-    p.tensor = [one + meeting for one in p.tensor]
     return p
