@@ -41,10 +41,11 @@ FIRST_FLASH_WIDTH = 64.0
 FIRST_FLASH_WIDE_RATE = 0.8
 """Their rate on wider heads, over that on narrow ones (FlashAttention 1 and its Triton version on A100 and H100)."""
 
-BACKWARD_LAUNCHES = 1.5
-"""Kernels launched by the backward pass of a layer over those of the forward pass."""
+BACKWARD_LAUNCHES = 1.0
+"""Host seconds of the backward pass of a layer over those of the forward pass: it launches half as many kernels again,
+from autograd's own threads instead of Python."""
 
-FROZEN_LAUNCHES = 1.0
+FROZEN_LAUNCHES = 0.7
 """The same where weights are frozen: the products and transposes of weight gradients are not launched."""
 
 TRANSPOSED = 0.5
@@ -64,7 +65,7 @@ ADAPTER_LAUNCHES = 0.2
 VOCABULARY_MULTIPLE = 128.0
 """Megatron-LM's make-vocab-size-divisible-by."""
 
-FLOOR_SHARPNESS = 5.0
+FLOOR_SHARPNESS = 6.0
 """How sharply launch and device time take over from each other. Kernels of a layer differ in length, so near the
 crossing the host holds up some and the device others: (launch**p + device**p)**(1/p), which is max(launch, device) for
 large p."""

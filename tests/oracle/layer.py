@@ -120,7 +120,7 @@ def tensor_seconds(a: Arch, v: Device, c: Cut, t: float, count: int) -> float:
 
 def beyond(launch: float, device: float) -> float:
     x = max(launch, device, 1e-12)
-    return x * ((launch / x) ** 5 + (device / x) ** 5) ** 0.2 - device
+    return x * ((launch / x) ** 6 + (device / x) ** 6) ** (1 / 6) - device
 
 
 def softmax_by_torch(a: Arch, w: Recipe, c: Cut) -> int:
@@ -194,7 +194,7 @@ def layer(a: Arch, w: Recipe, v: Device, c: Cut, seq: int, *, moe: bool) -> Pass
     launches = (2 if moe else 1) + 0.4 * torch_softmax
     meeting = 2 * v.t_col if c.tp > 1 else 0.0
     p.tensor = [p.tensor[0] + meeting, p.tensor[1] + meeting]
-    p.launch = [beyond(launches * v.t_launch, p.total(0)), beyond(1.5 * launches * v.t_launch, p.total(1))]
+    p.launch = [beyond(launches * v.t_launch, p.total(0)), beyond(launches * v.t_launch, p.total(1))]
     again = 0.5 * p.total(0) if w.op_recompute else p.core[0] + score_bytes / (v.bandwidth * v.e_mem)
     p.selective = c.selective * again
     return p

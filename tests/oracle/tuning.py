@@ -79,6 +79,6 @@ def tuned_layer(a: Arch, w: Recipe, v: Device, c: Cut, seq: int, on: Adapters, *
     launch = ((2 if moe else 1) + 0.4 * softmax_by_torch(a, w, c)) * v.t_launch
     p.launch = [
         beyond(launch * (1 + 0.2 * kernels), p.total(0)),
-        beyond(launch * (1 + 1.5 * 0.2 * kernels), p.total(1)),
+        beyond(launch * (0.7 + 0.2 * kernels), p.total(1)),
     ]
     return p
