@@ -198,11 +198,12 @@ OWN: dict[str, dict[str, float]] = {
     "GLM-65B with DLRover": {"hours": 24 / 0.0027, "stall": 0.2},
     "GLM-65B before": {"hours": 24 / 0.0027, "stall": 120, "interval": 1.5 * HOUR},
     "OPT-175B": {"gap": 56 * DAY / 90},
-    "FT-HSDP": {"gap": 18 * 60, "restart": 180},
+    "FT-HSDP": {"gap": 18 * 60, "restart": 180, "share": 1 / 12, "away": 7 * 60},
     "FT-HSDP, before": {"gap": 18 * 60},
 }
 """What a run says of itself (docs/goodput.md has the words): seconds of the calendar between interruptions, seconds of
-a restart and of a checkpoint, hours between failures of one accelerator, seconds between checkpoints."""
+a restart and of a checkpoint, hours between failures of one accelerator, seconds between checkpoints, the share that a
+replica holds and the seconds that it is away."""
 
 
 def left_out(sources: dict[str, float], run: str) -> float:
@@ -216,9 +217,9 @@ def predicted(run: str, regime: str, accelerators: float, parameters: float, own
     restart = own.get("restart", assumed("restart-s"))
     if regime == "manual":
         recovery = Recovery.manual(restart := own.get("restart", left_out(PEOPLE, run) * HOUR), 0.34)
-    elif regime == "replica":  # without FT-HSDP, "tens of seconds" of Gemini 2.5 are left
+    elif regime == "replica":  # without FT-HSDP, "tens of seconds" and 97% of Gemini 2.5 are left
         restart = own.get("restart", 30.0)
-        recovery = Recovery.replica(restart, assumed("replica-share"), assumed("restart-s"))
+        recovery = Recovery.replica(restart, own.get("share", 0.03), own.get("away", assumed("restart-s")))
     else:
         recovery = Recovery.automatic(restart)
     gap = own.get("hours", left_out(CLUSTERS, run)) * HOUR / accelerators
@@ -236,6 +237,7 @@ def test_the_shipped_figures_are_the_means_of_their_sources() -> None:
     assert assumed("accelerator-hours-per-failure") == pytest.approx(left_out(CLUSTERS, ""), rel=1e-3)
     assert assumed("failure-rate-log-sigma") == pytest.approx(np.std(np.log([*CLUSTERS.values()]), ddof=1), abs=5e-3)
     assert assumed("manual-restart-s") == pytest.approx(left_out(PEOPLE, "") * HOUR, rel=1e-3)
+    assert assumed("replica-share") == pytest.approx((0.03 / 12) ** 0.5, rel=1e-3)
     assert assumed("manual-restart-log-sigma") == pytest.approx(np.std(np.log([*PEOPLE.values()]), ddof=1), abs=5e-3)
 
 
