@@ -199,7 +199,7 @@ def head_activations(a: Architecture, s: Shard, r: Recipe, seq: Column) -> tuple
     That is either the loss's own peak, or the logits with their gradient and the head's weight gradient.
     """
     logits = a.vocab / s.tp * tokens_per_rank(s, seq)
-    saved = (HALF + r.saved_bytes) * a.hidden * residual_tokens(s, seq)
+    saved = HALF * a.hidden * residual_tokens(s, seq) + matmul_input(a, s, r, seq)
     unfused = np.where(s.tp > 1, r.split_loss_bytes, r.loss_bytes)
     capped = HALF * a.logit_softcap  # the result of the tanh, for its own backward pass
     loss = (np.where(r.fused_loss > 0, 2.0 * HALF, unfused) + capped) * logits

@@ -16,6 +16,7 @@ from costmodels.activations import (
     dense_mlp_activations,
     head_activations,
     layer_input_bytes,
+    matmul_input,
     moe_activations,
     operator_attention_activations,
     operator_mlp_activations,
@@ -36,7 +37,7 @@ from costmodels.architecture import Architecture
 from costmodels.columns import Column, Columns
 from costmodels.elementwise import HALF
 from costmodels.layer import PassSeconds, Setting, dense_layer, head, moe_layer
-from costmodels.layout import Pipe, Shard, residual_tokens, routed_tokens, tokens_per_rank
+from costmodels.layout import Pipe, Shard, routed_tokens, tokens_per_rank
 from costmodels.partition import chunk_layers, peak_stages, stage_layers
 from costmodels.states import (
     attention_rank_params,
@@ -132,7 +133,7 @@ def _tuned_layers(x: Setting, layers: Layers, tuning: Tuning) -> Layers:
     unit = np.maximum(dense, has_moe * moe_adapter_params(a, tuning.adapters, s.tp))
     experts = has_moe * expert_adapter_params(a, tuning.adapters, s)
     saved, logits = head_activations(a, s, replace(r, scratch_gradient_bytes=np.zeros(())), x.seq)
-    head_input = r.saved_bytes * a.hidden * residual_tokens(s, x.seq)
+    head_input = matmul_input(a, s, r, x.seq)
 
     def kept(shard: Shard, adapted: Callable[..., Column], plain: Column, *, operators: bool) -> Column:
         bytes_ = adapted(a, tuning, shard, r, x.seq)

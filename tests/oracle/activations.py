@@ -26,7 +26,7 @@ class Saved:
         if a.moe_layers > 0:
             width = max(width, a.fe / c.etp * copies / t + a.fs / c.tp)
         self.transient = HALF * t * (width * (2 + a.g) + a.h)
-        self.head = (HALF + w.saved) * a.h * stream
+        self.head = HALF * a.h * stream + matmul_input(a, w, c, seq)
         rows = a.vocab / c.tp
         loss = w.split_loss_bytes if c.tp > 1 else w.loss_bytes
         tanh = HALF * a.softcap * rows * t
