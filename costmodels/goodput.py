@@ -98,6 +98,12 @@ class Reliability(Columns):
         """Mean seconds between interruptions of a job on so many accelerators."""
         return 1.0 / (self.failures_per_accelerator_s * accelerators)
 
+    def interruptions(self, accelerators: Column, wall_s: Column) -> Column:
+        """Expected interruptions of a job in so many seconds (none of a job that waits for people)."""
+        mtbi = self.mtbi_s(accelerators)
+        up = np.where(self.recovery.begins_again > 0, 1.0, running_share(mtbi, self.recovery))
+        return np.asarray(wall_s / mtbi * up)
+
 
 def checkpoint_stall_s(
     total_bytes: Column, accelerators: Column, accelerator_bytes_per_s: Column, longest_s: Column

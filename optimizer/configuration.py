@@ -375,7 +375,7 @@ def configure(physics: Physics, layout: Layout, tariff: Tariff | None) -> Config
         servers=servers,
         days=_number(wall_s) / DAY_S,
         goodput=_number(goodput),
-        interruptions=None if failures is None else _number(wall_s / failures.mtbi_s(size)),
+        interruptions=None if failures is None else _number(failures.interruptions(size, wall_s)),
         checkpoint_s=None if failures is None else _number(failures.checkpoint_s),
         checkpoint_interval_s=None if failures is None else _number(physics.resilience.interval_s(size)),
         spares=0

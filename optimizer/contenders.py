@@ -176,7 +176,7 @@ class Contender:
         failures = self.survival.on(size)
         return {
             "spares": spares,
-            "interruptions": float(self.days * DAY_S / failures.mtbi_s(size)),
+            "interruptions": float(failures.interruptions(size, np.asarray(self.days * DAY_S))),
             "checkpoint_s": float(failures.checkpoint_s),
             "checkpoint_interval_s": float(self.survival.interval_s(size)),
         }

@@ -316,6 +316,17 @@ def test_a_checkpoint_stalls_by_its_bytes_and_the_storage_of_the_cluster() -> No
     assert stall(70e9 * 14, 8) == 60
 
 
+def test_nothing_interrupts_a_job_that_waits_for_people() -> None:
+    """In the simulation every interruption is one restart, and with next to nothing to do again, all that is lost."""
+    generator, mtbi, work, restart = np.random.default_rng(17), 10_000.0, 4e6, 7200.0
+    wall = np.mean([simulate(generator, work, mtbi, 20.0, 0.0, restart, people=True) for _ in range(8)])
+    reliability = Reliability.from_values(
+        failures_per_accelerator_s=1 / mtbi, checkpoint_s=0, recovery=Recovery.manual(restart, 0.3)
+    )
+    ours = float(reliability.interruptions(number(1), number(float(wall))))
+    assert ours == pytest.approx((wall - work) / restart, rel=0.03)
+
+
 def test_spares_hold_the_availability() -> None:
     servers, rate, repair = number(128), number(8 / (50_677 * HOUR)), number(3 * 24 * HOUR)
     wanted = np.array([0.5, 0.9, 0.99, 0.999])
