@@ -257,12 +257,18 @@ class SiteSearch:
             groups = block.shard.tp * block.shard.cp * replicas.dp / block.shard.ep
             valid = valid & (groups == np.floor(groups))
         if self.job.recovery == "replica":
-            valid = valid & (replicas.dp > 1)
+            valid = valid & self._held_twice(block, replicas)
         if np.any(replicas.zero_group > 0):
             # All ranks in one group are no groups, and a rank alone shares nothing.
             size, copies = replicas.zero_group, block.shard.cp * replicas.dp / replicas.zero_group
             valid = valid & (size > 1) & (size == np.floor(size)) & (copies > 1) & (copies == np.floor(copies))
         return valid
+
+    def _held_twice(self, block: Block, replicas: Replicas) -> NDArray[np.bool_]:
+        """Whether another replica holds the state of one that fails: weights, optimizer and experts."""
+        shard = block.shard
+        copies = (shard.tp * shard.cp * replicas.dp) // shard.ep
+        return np.asarray((replicas.dp > 1) & (copies > 1) & ((replicas.zero == 0) | (replicas.zero_group > 0)))
 
     def _offer(
         self,

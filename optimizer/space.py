@@ -52,7 +52,8 @@ RULES: dict[str, str] = {
     "selective-needs-scores": "selective recomputation only where scores are kept (no flash attention), or by operator",
     "framework-lacks": "degrees, schedules, recomputation or offload that the framework does not have",
     "host-link": "offload needs a known host link",
-    "replica-goes-on": "recovery by replica needs a second data-parallel replica",
+    "replica-goes-on": "recovery by replica needs a second data-parallel replica that holds the state of the first: no "
+    "ZeRO, or within groups (--zero-group), and experts on fewer than all ranks",
 }
 """Why combinations are not in the space, by rule name."""
 

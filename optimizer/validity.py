@@ -44,7 +44,9 @@ def broken_rules(layout: Layout, physics: Physics, job: Job) -> list[str]:
     keeps_scores = f.operator_recompute or not f.flash_attention
     rule("selective-needs-scores", layout.recompute != "selective" or keeps_scores)
     rule("host-link", layout.offload == "none" or physics.site.accelerator.host_link_bytes_per_s is not None)
-    rule("replica-goes-on", job.recovery != "replica" or layout.dp > 1)
+    if job.recovery == "replica":
+        copies = layout.tp * layout.cp * layout.dp // (layout.ep * layout.etp)
+        rule("replica-goes-on", layout.dp > 1 and copies > 1 and (layout.zero == 0 or layout.zero_group > 0))
     recompute = "full" if layout.recompute.startswith("first-") else layout.recompute
     lacks = (
         (layout.tp > 1 and not f.tensor_parallel)

@@ -289,7 +289,8 @@ def _site(job: Job, catalog: Catalog, site: OracleSite, objective: str, found: F
             if (row.vpp > 1 and m % row.pp) or (row.tp * row.cp * dp) % row.ep:
                 continue
             cut = replace(row, dp=dp, micro_batches=m)
-            if not grouped(cut) or (job.recovery == "replica" and dp == 1):
+            alone = dp == 1 or row.tp * row.cp * dp < 2 * row.ep or (row.zero > 0 and not row.zero_group)
+            if not grouped(cut) or (job.recovery == "replica" and alone):
                 continue
             step = sum(step_seconds(a, w, v, cut, job.seq, stages[stage]).values())
             _, wall = run_seconds(job.tokens, job.seq, cut, step, goodput[cut.world])
