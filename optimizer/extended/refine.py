@@ -199,6 +199,8 @@ def _check(
 ) -> None:
     if job.tuning is not None:
         raise UsageError("fine-tuning jobs cannot be refined")
+    if job.recovery == "replica":
+        raise UsageError("jobs that recover by replica cannot be refined: their layouts must hold the state twice")
     if points < 1 or workers < 1:
         raise UsageError("--trials and --workers must be at least 1")
     if workers > 1 and storage is None:

@@ -72,6 +72,7 @@ def test_an_interrupt_prints_the_best_and_says_so(cli: Cli, monkeypatch: pytest.
         (("--sampler", "annealing"), "annealing"),
         (("--workers", "2", "--storage", "none"), "storage"),
         (("--batch-range", "60%"), "--batch-range"),
+        (("--recovery", "replica"), "recover by replica"),
     ],
 )
 def test_what_makes_no_sense_is_refused(flags: tuple[str, ...], message: str, cli: Cli) -> None:
