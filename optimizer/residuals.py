@@ -32,6 +32,11 @@ def by_group(run: Run) -> object:
     return run.group
 
 
+def by_model(run: Run) -> object:
+    """One architecture, whoever measured it and whatever it is called."""
+    return run.layers, run.hidden, run.heads, run.ffn, run.experts
+
+
 def by_source(run: Run) -> object:
     """Everything that one source publishes."""
     return run.source

@@ -21,6 +21,7 @@ from optimizer.calibrate import fit, labels_of
 from optimizer.profiles import shift_name
 from optimizer.residuals import (
     by_group,
+    by_model,
     by_source,
     cluster_sigmas,
     dealt,
@@ -325,11 +326,11 @@ def cross_validate(
     catalog: Catalog,
     runs: Iterable[Run],
     *,
-    by: Literal["group", "source"] = "group",
+    by: Literal["group", "model", "source"] = "group",
     folds: int = 8,
     seed: int = 0,
 ) -> Validation:
-    """Predict measured runs by fits that have not seen their groups, or their sources.
+    """Predict measured runs by fits that have not seen their groups, their models, or their sources.
 
     The intervals are learned from the residuals of other folds alone, so that their coverage is honest too; for whole
     sources held apart they carry what an unseen cluster adds.
@@ -337,8 +338,9 @@ def cross_validate(
     Args:
         catalog: what exists; its profiles are not used.
         runs: rows of a file.
-        by: what is held apart together: a ``group`` (source, accelerator and architecture) or a whole ``source``.
-        folds: parts into which groups are dealt (every source is a part of its own).
+        by: what is held apart together: a ``group`` (source, accelerator and architecture), a ``model`` (an
+            architecture, wherever it ran) or a whole ``source``.
+        folds: parts into which groups or models are dealt (every source is a part of its own).
         seed: of the dealing.
     """
     rows = tuple(runs)
@@ -346,7 +348,7 @@ def cross_validate(
     if table is None:
         return _nothing(rows, memory, skipped)
     fitted = fit(catalog, table)
-    groups = dealt(table, folds, seed=seed, key=by_group)
+    groups = dealt(table, folds, seed=seed, key=by_model if by == "model" else by_group)
     seconds = held_apart(catalog, table, fitted, groups)
     sigma: Column = held_apart_sigmas(table, np.log(table.measured_s / seconds), groups)
     if by == "source":

@@ -25,6 +25,9 @@ def validate(
     held_apart: Annotated[
         bool, typer.Option("--cv", help="Predict each group of runs by a fit that has not seen it (needs scipy).")
     ] = False,
+    by_model: Annotated[
+        bool, typer.Option("--new-models", help="Predict each architecture by a fit to the others (needs scipy).")
+    ] = False,
     by_source: Annotated[
         bool, typer.Option("--loso", help="Predict each source by a fit to the other sources (needs scipy; minutes).")
     ] = False,
@@ -65,10 +68,14 @@ def validate(
         for path in Scoreboard.of(opened, rows).write(scoreboard):
             print_line(f"written {path}")
         return
-    if held_apart and by_source:
-        raise UsageError("--cv holds groups of runs apart and --loso whole sources; give one of them")
+    if held_apart + by_model + by_source > 1:
+        raise UsageError(
+            "--cv holds groups of runs apart, --new-models architectures and --loso whole sources; give one of them"
+        )
     if by_source:
         found = validation.cross_validate(opened, rows, by="source")
+    elif by_model:
+        found = validation.cross_validate(opened, rows, by="model")
     else:
         found = (validation.cross_validate if held_apart else validation.validate)(opened, rows)
     print_line(found.to_text())

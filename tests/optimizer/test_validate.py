@@ -11,7 +11,7 @@ from catalogs.runs import Run, read_runs
 from optimizer.calibrate import CONSTANTS, Fit, fit, level_keys, predicted
 from optimizer.cli import main
 from optimizer.profiles import calibrated, to_yaml
-from optimizer.residuals import by_group, by_source, dealt
+from optimizer.residuals import by_group, by_model, by_source, dealt
 from optimizer.runs_prediction import run_table
 from optimizer.scoreboard import END, START, Scoreboard
 from optimizer.trainings import published_runs
@@ -309,7 +309,7 @@ def test_groups_and_sources_are_never_split(catalog: Catalog) -> None:
     ]
     table, _ = run_table(catalog, rows)
     assert table is not None
-    for key, count in ((by_group, 6), (by_source, 3)):
+    for key, count in ((by_group, 6), (by_model, 2), (by_source, 3)):
         fold = dealt(table, 0, key=key)
         assert len(set(fold)) == count
         assert len({(key(run), part) for run, part in zip(table.runs, fold, strict=True)}) == count
@@ -323,8 +323,8 @@ def test_scoreboard_writes_its_pages(catalog: Catalog, tmp_path: Path) -> None:
         for gbs in (64, 128)
     ]
     (tmp_path / "README.md").write_text(f"before\n{START}\nold\n{END}\nafter\n", encoding="utf-8")
-    apart = {by: cross_validate(catalog, rows, by=by) for by in ("group", "source")}
-    board = Scoreboard(validate(catalog, rows), apart["group"], apart["source"], ())
+    apart = {by: cross_validate(catalog, rows, by=by) for by in ("group", "model", "source")}
+    board = Scoreboard(validate(catalog, rows), apart["group"], apart["model"], apart["source"], ())
     written = board.write(tmp_path / "docs")
     assert [path.name for path in written] == ["accuracy.md", "accuracy.svg", "README.md"]
     assert "groups held apart" in written[0].read_text(encoding="utf-8")
