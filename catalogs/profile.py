@@ -28,6 +28,8 @@ class Profile(Record):
         data_overlap: share of data-parallel traffic that may hide behind backward compute.
         tensor_overlap: share of tensor- and context-parallel traffic that may hide behind compute.
         expert_efficiency: rate of grouped expert matmuls over that of one matmul of the same shape.
+        routing_passes: reads and writes of the routed tokens, each way, besides the fused sorting to experts and back:
+            copies around the exchange, sorting what arrived, padding, what a framework does not fuse.
         expert_overlap: share of expert-parallel dispatch and combine that may hide behind compute.
         collective_s: seconds of a collective without payload: launch, and waiting for all members.
         step_overhead_s: seconds per step outside the model: batch loading, gradient norm, host synchronisation.
@@ -58,6 +60,7 @@ class Profile(Record):
     data_overlap: float = Field(ge=0, le=1.0)
     tensor_overlap: float = Field(ge=0, le=1.0)
     expert_efficiency: float = Field(default=0.8, gt=0, le=1.0)
+    routing_passes: float = Field(default=0.0, ge=0, le=100.0)
     expert_overlap: float = Field(default=0.2, ge=0, le=1.0)
     collective_s: Seconds = Field(default=2e-5, ge=0, le=1e-3)
     step_overhead_s: Seconds = Field(default=0.01, ge=0, le=1.0)

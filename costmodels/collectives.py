@@ -108,16 +108,40 @@ def all_reduce_seconds(
     return 2.0 * (total_bytes * np.maximum(inside, outside) + latency_s)
 
 
+def merged_share(copies: Column, size: Column, stride: Column, device: Device) -> Column:
+    """Messages between domains over those sent otherwise, where copies of a token for one domain are merged into one.
+
+    Args:
+        copies: of a token, for members drawn evenly.
+        size: members.
+        stride: distance between neighbouring ranks.
+        device: the hardware.
+
+    Returns:
+        The expected number of domains among ``copies`` draws, over ``copies``: n·(1 - (1 - 1/n)^copies)/copies.
+    """
+    domains = size / members_per_domain(size, stride, device)
+    drawn = np.maximum(copies, 1.0)
+    return domains * (1.0 - (1.0 - 1.0 / domains) ** drawn) / drawn
+
+
 def all_to_all_seconds(
-    send_bytes: Column, size: Column, stride: Column, device: Device, up: Column, out: Column
+    send_bytes: Column,
+    size: Column,
+    stride: Column,
+    device: Device,
+    up: Column,
+    out: Column,
+    leaving: Column,
 ) -> Column:
     """All-to-all in which every member holds ``send_bytes``, 1/size of them for each member (itself included).
 
-    The part for members of the same domain and the part for the others travel at once on their own links.
+    The part for members of the same domain and the part for the others travel at once on their own links; ``leaving``
+    is the share of the latter that is sent at all (:func:`merged_share`).
     """
     members = members_per_domain(size, stride, device)
     inside = send_bytes * (members - 1) / size / scale_up_bandwidth(members, device, up)
-    outside = send_bytes * (size - members) / size / scale_out_bandwidth(size * stride, device, out)
+    outside = leaving * send_bytes * (size - members) / size / scale_out_bandwidth(size * stride, device, out)
     return np.where(size > 1, np.maximum(inside, outside) + tree_latency_s(size, stride, device), 0.0)
 
 

@@ -20,6 +20,7 @@ class Efficiency(Columns):
     data_overlap: Column
     tensor_overlap: Column
     expert_efficiency: Column
+    routing_passes: Column
     expert_overlap: Column
     collective_s: Column
     step_overhead_s: Column

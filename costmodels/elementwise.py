@@ -27,6 +27,7 @@ SCORES = (4.0, 7.0)
 SCORES_UNFUSED = (16.0, 17.0)
 SCORES_DROPOUT = (2.5, 2.5)
 PERMUTE = (4.0, 4.0)
+EXPERT_BIAS = (14.0, 20.0)
 QUANTISE = (2.0, 2.0)
 """Forward and backward passes: e.g. a norm reads and writes once forward; reads input and gradient, writes one back."""
 
@@ -100,13 +101,22 @@ def dense_mlp_bytes(a: Architecture, s: Shard, r: Recipe, seq: Column) -> tuple[
     return _mlp(a, s, r, seq, a.ffn / s.tp * tokens_per_rank(s, seq))
 
 
-def moe_bytes(a: Architecture, s: Shard, r: Recipe, seq: Column) -> tuple[Column, Column]:
-    """Forward and backward bytes of one MoE block: experts, shared experts, permutation of routed tokens."""
+def moe_bytes(a: Architecture, s: Shard, r: Recipe, seq: Column, routing_passes: Column) -> tuple[Column, Column]:
+    """Forward and backward bytes of one MoE block: experts, shared experts, permutation of routed tokens.
+
+    Biases of the experts' outputs are added in fp32, weighted by the router and one expert at a time
+    (``TEGroupedMLP._apply_bias`` of Megatron-LM): the weighted bias, the sum, the concatenation and the cast are
+    written out, and so are the gradients of all of them.
+    """
     routed = routed_tokens(s, a.topk, seq)
     elements = a.moe_ffn / s.etp * routed + a.shared_ffn / s.tp * tokens_per_rank(s, seq)
     forward, backward = _mlp(a, s, r, seq, elements)
     permuted = HALF * a.hidden * routed
-    return forward + PERMUTE[0] * permuted, backward + PERMUTE[1] * permuted
+
+    def passes(way: int) -> Column:
+        return PERMUTE[way] + routing_passes + a.expert_bias * EXPERT_BIAS[way]
+
+    return forward + passes(0) * permuted, backward + passes(1) * permuted
 
 
 def head_bytes(a: Architecture, s: Shard, r: Recipe, seq: Column) -> tuple[Column, Column]:

@@ -13,6 +13,7 @@ from costmodels.collectives import (
     all_to_all_seconds,
     gather_seconds,
     group_bandwidth,
+    merged_share,
     ring_latency_s,
 )
 from costmodels.columns import Column, Columns
@@ -54,6 +55,10 @@ transposed copy takes; it serves weight gradients alone."""
 
 MOE_LAUNCHES = 2.0
 """Kernels of an MoE layer (router, permutation, grouped products) over those of a dense layer."""
+
+EXPERT_BIAS_LAUNCHES = 0.15
+"""Kernels that add the output bias of one local expert and its gradient (multiply and add; two products, two sums, two
+casts) over those of a dense layer (about twenty)."""
 
 SOFTMAX_LAUNCHES = 0.4
 """Kernels of a masked softmax that is not one kernel (cast, scale, mask, softmax, cast), and of the masks made for it,
@@ -192,14 +197,15 @@ def dense_layer(x: Setting) -> LayerSeconds:
     """Seconds of a layer with a dense MLP (0 where no model has one)."""
     if not np.any(x.architecture.dense_layers):
         return _nothing()
-    return _floored(x, _attention_block(x) + _dense_mlp_block(x), 1.0, dense_adapters)
+    return _floored(x, _attention_block(x) + _dense_mlp_block(x), np.ones(()), dense_adapters)
 
 
 def moe_layer(x: Setting) -> LayerSeconds:
     """Seconds of a layer with routed experts (0 where no model has them)."""
     if not np.any(x.architecture.moe_layers):
         return _nothing()
-    return _floored(x, _attention_block(x) + _moe_block(x), MOE_LAUNCHES, moe_adapters)
+    biases = EXPERT_BIAS_LAUNCHES * x.architecture.expert_bias * _local_experts(x)
+    return _floored(x, _attention_block(x) + _moe_block(x), MOE_LAUNCHES + biases, moe_adapters)
 
 
 def head(x: Setting) -> LayerSeconds:
@@ -293,11 +299,16 @@ def _dense_mlp_block(x: Setting) -> LayerSeconds:
     )
 
 
+def _local_experts(x: Setting) -> Column:
+    """Experts on one rank."""
+    return np.maximum(x.architecture.experts / x.shard.ep, 1.0)
+
+
 def _moe_block(x: Setting) -> LayerSeconds:
     a, s, e, d = x.architecture, x.shard, x.efficiency, x.device
     tokens = tokens_per_rank(s, x.seq)
     one = np.ones(())
-    local = np.maximum(a.experts / s.ep, 1.0)
+    local = _local_experts(x)
     routed = routed_tokens(s, a.topk, x.seq)
     per_expert = routed / local
     wide = 1.0 + a.gated
@@ -311,18 +322,20 @@ def _moe_block(x: Setting) -> LayerSeconds:
     block = _block(
         x,
         linears,
-        moe_bytes(a, s, x.recipe, x.seq),
+        moe_bytes(a, s, x.recipe, x.seq, e.routing_passes),
         rate=d.peak_flops_per_s,
         operand_bytes=x.recipe.operand_bytes,
         tensor_collectives=np.where(a.shared_ffn > 0, one, 0.0),
     )
     up, out = e.scale_up_efficiency, e.scale_out_efficiency
     sent = HALF * a.hidden * routed / s.etp
-    exchange = 2.0 * (all_to_all_seconds(sent, s.ep, s.etp, d, up, out) + np.where(s.ep > 1, e.collective_s, 0.0))
+    leaving = np.where(x.recipe.merges_copies > 0, merged_share(a.topk, s.ep, s.etp, d), 1.0)
+    meeting = np.where(s.ep > 1, e.collective_s, 0.0)
+    exchange = 2.0 * (all_to_all_seconds(sent, s.ep, s.etp, d, up, out, leaving) + meeting)
     gathered = HALF * a.hidden * routed
     bandwidth = group_bandwidth(s.etp, one, d, up, out)
     gathering = 2.0 * gather_seconds(gathered, s.etp, bandwidth, ring_latency_s(s.etp, one, d) + e.collective_s)
-    exposed = (1.0 - e.expert_overlap) * (exchange + gathering)
+    exposed = (1.0 - x.recipe.overlaps_experts * e.expert_overlap) * (exchange + gathering)
     return block + _nothing(expert_f=exposed, expert_b=exposed)
 
 
@@ -400,7 +413,7 @@ def _adapted(x: Setting, layer: LayerSeconds, tuning: Tuning, work: Work) -> tup
     return _frozen(layer, tuning.frozen) + added, (1.0 + kernels, backward + BACKWARD_LAUNCHES * kernels)
 
 
-def _floored(x: Setting, layer: LayerSeconds, launches: float, work: Work) -> LayerSeconds:
+def _floored(x: Setting, layer: LayerSeconds, launches: Column, work: Work) -> LayerSeconds:
     """The layer with the wait for the host where the device is faster than the launches, and for the tp ranks.
 
     The host runs ahead of the device, so launching is a floor and not an addition. Each of the two tensor-parallel

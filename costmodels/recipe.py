@@ -53,6 +53,8 @@ class Recipe(Columns):
         flash: 1 if attention scores never reach memory.
         first_flash: 1 if the kernel that sees to it is of the first generation (FlashAttention 1, until July 2023).
         overlaps_data: 1 if data-parallel traffic can hide behind the passes.
+        overlaps_experts: 1 if dispatch and combine run beside the passes of another micro-batch.
+        merges_copies: 1 if a token is sent once to a domain, whichever of its experts are there.
         fused_activation: 1 if a gated activation saves no intermediate product.
         fused_loss: 1 if cross entropy works on one half-precision copy of the logits.
         loss_bytes: of one logit at the peak of an unfused cross entropy.
@@ -87,6 +89,8 @@ class Recipe(Columns):
     flash: Column
     first_flash: Column
     overlaps_data: Column
+    overlaps_experts: Column
+    merges_copies: Column
     fused_activation: Column
     fused_loss: Column
     loss_bytes: Column
@@ -109,6 +113,8 @@ class Recipe(Columns):
     @classmethod
     def of(cls, framework: Framework, precision: Precision, optimizer: str) -> Recipe:
         """The recipe a framework uses at a precision with an optimizer.
+
+        Experts exchange tokens by a plain all-to-all that is not overlapped, the default of every framework.
 
         Raises:
             UnsupportedError: the framework does not offer the optimizer.
@@ -137,6 +143,8 @@ class Recipe(Columns):
             flash=framework.flash_attention,
             first_flash=0.0,
             overlaps_data=framework.data_overlap,
+            overlaps_experts=0.0,
+            merges_copies=0.0,
             fused_activation=framework.fused_mlp_activation,
             fused_loss=framework.fused_softmax_loss,
             loss_bytes=framework.loss_bytes,

@@ -65,12 +65,13 @@ CONSTANTS: dict[str, Constant] = {
     "scale_out_efficiency": Constant(0.1, 1.0, 0.6),
     "data_overlap": Constant(0.0, 1.0, 0.7),
     "tensor_overlap": Constant(0.0, 1.0, 0.2),
-    "expert_efficiency": Constant(0.2, 1.0, 0.7),
+    "expert_efficiency": Constant(0.4, 1.0, 0.85, 0.5),
     "expert_overlap": Constant(0.0, 1.0, 0.2),
     "collective_s": Constant(0.0, 2e-4, 2e-5),
     "step_overhead_s": Constant(0.0, 0.1, 0.01),
     "layer_launch_s": Constant(0.0, 0.01, 0.0008),
     "jitter_per_doubling": Constant(0.0, 0.03, 0.004),
+    "routing_passes": Constant(0.0, 40.0, 6.0),
 }
 """The constants that step times decide, as fields of :class:`catalogs.profile.Profile`."""
 
@@ -83,14 +84,8 @@ ROBUST = 2.0
 LEVEL_FREEDOM = (1.0, 0.5, 0.5, 0.4)
 """Standard deviation of each level's part over the constant's freedom: all, family, accelerator family, combination."""
 
-SHIFT_FREEDOM: dict[Key, float] = {
-    ("release", "dense"): 0.07,
-    ("release", "moe"): 0.12,
-    ("switch", "dense"): 0.1,
-    ("switch", "moe"): 0.15,
-}
-"""Standard deviation of the log step time between releases of a framework and between a switch on and off: software
-moves expert models more than dense ones."""
+SHIFT_FREEDOM = {"release": 0.07, "switch": 0.1}
+"""Standard deviation of the log step time between releases of a framework and between a switch on and off."""
 
 SWITCHES = frozenset(
     {
@@ -212,7 +207,7 @@ def fit(
     prior = (1.0 / spread**2).ravel()
     labels = [labels_of(table, row) for row in range(rows)]
     label_slots = {label: i for i, label in enumerate(sorted({label for some in labels for label in some}))}
-    freedoms = [SHIFT_FREEDOM[label[:2]] for label in label_slots]
+    freedoms = [SHIFT_FREEDOM[label[0]] for label in label_slots]
     prior = np.concatenate([prior, 1.0 / np.array(freedoms) ** 2])
     shifts = np.zeros(len(label_slots))
     pairs = [(row, label_slots[label]) for row, some in enumerate(labels) for label in some]

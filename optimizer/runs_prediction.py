@@ -66,6 +66,10 @@ PACKED_EXAMPLE_TOKENS = 200.0
 OVERLAP_IS_OPT_IN = frozenset({"megatron-lm", "mindspeed-llm"})
 """Frameworks that overlap data-parallel traffic only where told to; a row's flag says that it was."""
 
+MERGING_DISPATCHERS = frozenset({"deepep", "hybridep"})
+"""Dispatchers of tokens to experts that send a token once to a server and copy it there
+(https://github.com/deepseek-ai/DeepEP)."""
+
 FP32_NORM_MODELS = "chatglm"
 """Models of no record of their own whose published code scales normed values in fp32 (RMSNorm of modeling_chatglm.py
 at https://huggingface.co/THUDM/chatglm3-6b)."""
@@ -389,6 +393,8 @@ class _Reader:
         changed["first_flash"] = float(bool(run.year) and run.year < SECOND_FLASH)
         if framework.name in OVERLAP_IS_OPT_IN and "dp_overlap" not in run.features:
             changed["overlaps_data"] = 0.0
+        changed["overlaps_experts"] = float("ep_overlap" in run.features)
+        changed["merges_copies"] = float(not MERGING_DISPATCHERS.isdisjoint(run.features))
         if "ce_fusion" in run.features:
             changed["fused_loss"] = 1.0
         if run.software.startswith(BEFORE_FUSED_LOSS) and "mp_pure" not in run.features:
@@ -518,6 +524,7 @@ def _experts(run: Run, known: Model | None) -> Moe | None:
         shared_ffn=shared,
         first_dense_layers=first,
         every=every,
+        expert_bias=known is not None and known.moe is not None and known.moe.expert_bias,
     )
 
 

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 
 from catalogs import Catalog, Model
 from costmodels.architecture import Architecture
-from costmodels.elementwise import SCORES_UNFUSED, attention_bytes, score_bytes
-from costmodels.layer import FIRST_FLASH_WIDE_RATE, SOFTMAX_LAUNCHES, dense_layer
-from tests.costmodels.bundles import efficiency, recipe, setting, shard
+from costmodels.collectives import merged_share
+from costmodels.elementwise import EXPERT_BIAS, SCORES_UNFUSED, attention_bytes, moe_bytes, score_bytes
+from costmodels.layer import FIRST_FLASH_WIDE_RATE, SOFTMAX_LAUNCHES, dense_layer, moe_layer
+from tests.costmodels.bundles import device, efficiency, recipe, setting, shard
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +56,34 @@ def test_softmax_by_torch_launches_more_kernels(gpt: Model) -> None:
         )
     assert torch.passes.forward == pytest.approx((1 + SOFTMAX_LAUNCHES) * kernel.passes.forward, rel=1e-4)
     assert torch.passes.backward == pytest.approx((1 + SOFTMAX_LAUNCHES) * kernel.passes.backward, rel=1e-4)
+
+
+def test_merged_copies_are_the_domains_that_a_token_reaches() -> None:
+    """Against every way of drawing three members of eight, in domains of two and of eight."""
+    for domain in (2.0, 8.0):
+        nodes = replace(device(), scale_up_domain=np.asarray(domain))
+        drawn = [len({int(member // domain) for member in some}) for some in product(range(8), repeat=3)]
+        share = merged_share(np.asarray(3.0), np.asarray(8.0), np.ones(()), nodes)
+        assert share == pytest.approx(np.mean(drawn) / 3)
+
+
+def test_dispatch_waits_unless_it_overlaps_and_sends_less_where_copies_are_merged() -> None:
+    mixture, cut = Catalog().models["mixtral-8x7b"], shard(ep=8.0, micro_batch=1.0)
+
+    def exchange_s(**formats: float) -> float:
+        with np.errstate(all="ignore"):
+            x, _ = setting(mixture, cut, recipe(**formats), seq=4096)
+            return float(moe_layer(replace(x, efficiency=efficiency(expert_overlap=0.75))).expert_f)
+
+    assert exchange_s(overlaps_experts=1.0) == pytest.approx(exchange_s() / 4)
+    assert exchange_s(merges_copies=1.0) < exchange_s()
+
+
+def test_routed_tokens_pass_through_memory_more_often_where_experts_have_biases() -> None:
+    a, cut, seq = Architecture.of(Catalog().models["gpt-oss-120b"]), shard(ep=8.0, micro_batch=1.0), np.asarray(4096.0)
+    plain = replace(a, expert_bias=np.zeros(()))
+    routed = 2.0 * 2880 * 4 * 4096
+    for way in (0, 1):
+        least = moe_bytes(plain, cut, recipe(), seq, np.zeros(()))[way]
+        assert moe_bytes(a, cut, recipe(), seq, np.zeros(()))[way] - least == pytest.approx(EXPERT_BIAS[way] * routed)
+        assert moe_bytes(plain, cut, recipe(), seq, np.asarray(3.0))[way] - least == pytest.approx(3 * routed)

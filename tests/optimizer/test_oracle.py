@@ -127,6 +127,7 @@ def profiles(draw: st.DrawFn, like: Profile) -> Profile:
             "collective_s": draw(st.floats(0, 2e-4)),
             "step_overhead_s": draw(st.floats(0, 0.1)),
             "layer_launch_s": draw(st.floats(0, 0.01)),
+            "routing_passes": draw(st.floats(0, 40)),
             "jitter_per_doubling": draw(st.floats(0, 0.03)),
         }
     )

@@ -87,6 +87,7 @@ def test_what_a_row_leaves_open_follows_its_framework_and_its_time(catalog: Cata
         made("plain", 5.0),
         made("told", 5.0, features="dp_overlap"),
         made("nemo", 5.0, framework="nemo"),
+        made("hidden", 5.0, features="ep_overlap;hybridep"),
         made("early", 5.0, year="2023-06"),
         made("late", 5.0, year="2023-07"),
         made("scores", 5.0, framework="megatron-deepspeed", **gpt),
@@ -100,6 +101,8 @@ def test_what_a_row_leaves_open_follows_its_framework_and_its_time(catalog: Cata
         return [float(column[read[name]]) for name in names]
 
     assert of(table.recipe.overlaps_data, "plain", "told", "nemo", "scores") == [0, 1, 1, 0]
+    assert of(table.recipe.overlaps_experts, "plain", "hidden") == [0, 1]
+    assert of(table.recipe.merges_copies, "plain", "hidden") == [0, 1]
     assert of(table.recipe.first_flash, "plain", "early", "late") == [0, 1, 0]
     assert of(table.recipe.flash, "scores", "fused") == [0, 1]
     assert of(table.architecture.dropout, "scores", "fused") == [1, 0], "GPT of the time before fused attention"

@@ -54,12 +54,17 @@ def all_reduce(v: Device, total: float, size: int, stride: int) -> float:
     return 2 * (total * max(inside, outside) + ring_latency(v, size, stride))
 
 
-def all_to_all(v: Device, held: float, size: int, stride: int) -> float:
+def merged(v: Device, copies: float, size: int, stride: int) -> float:
+    domains = size / members(v, size, stride)
+    return domains * (1 - (1 - 1 / domains) ** copies) / copies
+
+
+def all_to_all(v: Device, held: float, size: int, stride: int, leaving: float) -> float:
     if size <= 1:
         return 0.0
     g = members(v, size, stride)
     inside = held * (g - 1) / size / up_bandwidth(v, g)
-    outside = held * (size - g) / size / out_bandwidth(v, size * stride)
+    outside = leaving * held * (size - g) / size / out_bandwidth(v, size * stride)
     return max(inside, outside) + tree_latency(v, size, stride)
 
 

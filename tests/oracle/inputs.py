@@ -82,7 +82,7 @@ class Device:
         self.e_mm, self.e_at, self.e_mem = p.gemm_efficiency, p.attention_efficiency, p.memory_efficiency
         self.e_up, self.e_out = p.scale_up_efficiency, p.scale_out_efficiency
         self.v_dp, self.v_tp = p.data_overlap, p.tensor_overlap
-        self.e_ex, self.v_ex = p.expert_efficiency, p.expert_overlap
+        self.e_ex, self.v_ex, self.n_rt = p.expert_efficiency, p.expert_overlap, p.routing_passes
         self.t_col, self.t_step = p.collective_s, p.step_overhead_s
         self.t_launch, self.jitter = p.layer_launch_s, p.jitter_per_doubling
 
@@ -105,6 +105,7 @@ class Recipe:
         self.gather_bytes, self.reduce_bytes = w.gather_bytes, w.reduce_bytes
         self.flash, self.fact, self.floss = w.flash_attention, int(w.fused_mlp_activation), w.fused_softmax_loss
         self.overlaps = int(w.data_overlap)
+        self.overlaps_experts = self.merge = 0
         self.loss_bytes = w.loss_bytes
         self.split_loss_bytes = w.split_loss_bytes or w.loss_bytes
         self.norm = 0 if w.fused_norm else 4

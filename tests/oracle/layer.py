@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from tests.oracle.collectives import all_reduce, all_to_all, gather, group_bandwidth, ring_latency
+from tests.oracle.collectives import all_reduce, all_to_all, gather, group_bandwidth, merged, ring_latency
 from tests.oracle.flops import core_flops
 from tests.oracle.inputs import Cut, Device, Recipe
 from tests.oracle.parameters import Arch
@@ -15,6 +15,7 @@ TILES = ((256, 128, 1.00), (128, 128, 0.92), (64, 128, 0.75))
 NORM, RESIDUAL_ADD, DROPOUT, ROTARY = (2, 3), (3, 3), (1, 1), (2, 2)
 GATED, GATED_UNFUSED, UNGATED = (3, 5), (2, 3), (2, 3)
 SCORES, SCORES_UNFUSED, SCORES_DROPOUT, PERMUTE, QUANTISE = (4, 7), (16, 17), (2.5, 2.5), (4, 4), (2, 2)
+EXPERT_BIAS = (14, 20)
 LOSS_FUSED, LOSS_UNFUSED = (6, 4), (18, 10)
 
 
@@ -173,7 +174,7 @@ def layer(a: Arch, w: Recipe, v: Device, c: Cut, seq: int, *, moe: bool) -> Pass
         moved += residual * (norm * NORM[i] + add * RESIDUAL_ADD[i] + a.drop * DROPOUT[i])
         moved += HALF * elements * (act + cast) + residual * cast
         if moe:
-            moved += PERMUTE[i] * HALF * a.h * copies
+            moved += (PERMUTE[i] + v.n_rt + EXPERT_BIAS[i] * a.b_expert) * HALF * a.h * copies
         p.memory[i] = moved / (v.bandwidth * v.e_mem)
     score_bytes = scores * (SCORES[0] + torch_softmax * SCORES_UNFUSED[0] + a.drop * SCORES_DROPOUT[0])
 
@@ -186,12 +187,14 @@ def layer(a: Arch, w: Recipe, v: Device, c: Cut, seq: int, *, moe: bool) -> Pass
         p.context = [ring - min(v.v_tp * ring, p.core[0]), 2 * ring - min(v.v_tp * 2 * ring, p.core[1])]
 
     if moe:
-        exchange = 2 * (all_to_all(v, HALF * a.h * copies / c.etp, c.ep, c.etp) + (v.t_col if c.ep > 1 else 0.0))
+        leaving = merged(v, a.topk, c.ep, c.etp) if w.merge else 1.0
+        sent = all_to_all(v, HALF * a.h * copies / c.etp, c.ep, c.etp, leaving)
+        exchange = 2 * (sent + (v.t_col if c.ep > 1 else 0.0))
         latency = ring_latency(v, c.etp, 1) + v.t_col
         gathering = 2 * gather(HALF * a.h * copies, c.etp, group_bandwidth(v, c.etp, 1), latency)
-        p.expert = [(1 - v.v_ex) * (exchange + gathering)] * 2
+        p.expert = [(1 - w.overlaps_experts * v.v_ex) * (exchange + gathering)] * 2
 
-    launches = (2 if moe else 1) + 0.4 * torch_softmax
+    launches = (2 + 0.15 * a.b_expert * max(a.experts / c.ep, 1) if moe else 1) + 0.4 * torch_softmax
     meeting = 2 * v.t_col if c.tp > 1 else 0.0
     p.tensor = [p.tensor[0] + meeting, p.tensor[1] + meeting]
     p.launch = [beyond(launches * v.t_launch, p.total(0)), beyond(launches * v.t_launch, p.total(1))]
