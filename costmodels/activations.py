@@ -196,10 +196,15 @@ def backward_bytes(a: Architecture, s: Shard, seq: Column, width: Column) -> Col
 def head_activations(a: Architecture, s: Shard, r: Recipe, seq: Column) -> tuple[Column, Column]:
     """Saved bytes around the head, and the largest set of buffers between the head and the loss.
 
-    That is either the loss's own peak, or the logits with their gradient and the head's weight gradient.
+    What is saved includes the buffer into which sequence parallelism gathers the head's input for both passes
+    (``get_global_memory_buffer`` of Megatron-LM, which keeps it). The largest set of buffers is either the loss's own
+    peak, or the logits with their gradient and the head's weight gradient.
     """
     logits = a.vocab / s.tp * tokens_per_rank(s, seq)
-    saved = HALF * a.hidden * residual_tokens(s, seq) + matmul_input(a, s, r, seq)
+    buffered = np.where(
+        (s.sp > 0) & (s.tp > 1) & (r.gathered_inputs == 0), HALF * a.hidden * tokens_per_rank(s, seq), 0.0
+    )
+    saved = HALF * a.hidden * residual_tokens(s, seq) + matmul_input(a, s, r, seq) + buffered
     unfused = np.where(s.tp > 1, r.split_loss_bytes, r.loss_bytes)
     capped = HALF * a.logit_softcap  # the result of the tanh, for its own backward pass
     loss = (np.where(r.fused_loss > 0, 2.0 * HALF, unfused) + capped) * logits

@@ -68,7 +68,8 @@ class Layers(Columns):
         dense_whole_bytes, moe_whole_bytes: all activations of one layer, as they are when it is recomputed.
         input_bytes: saved by a fully recomputed layer.
         transient_bytes: of a backward pass through the wider kind of layer.
-        scratch_bytes: weight gradients of one layer before they are added to the stored ones.
+        dense_scratch_bytes, moe_scratch_bytes: weight gradients of one layer of each kind, but of its routed experts,
+            before they are added to the stored ones.
         head_saved_bytes, logit_bytes: around the head.
         unit_dense_params, unit_expert_params: parameters of the larger kind of layer on one rank (a ZeRO-3 unit).
     """
@@ -82,11 +83,18 @@ class Layers(Columns):
     moe_whole_bytes: Column
     input_bytes: Column
     transient_bytes: Column
-    scratch_bytes: Column
+    dense_scratch_bytes: Column
+    moe_scratch_bytes: Column
     head_saved_bytes: Column
     logit_bytes: Column
     unit_dense_params: Column
     unit_expert_params: Column
+
+    def scratch_bytes(self, dense: Column, moe: Column) -> Column:
+        """Weight gradients of one layer of a stage with so many of each kind, the larger kind of those it has."""
+        return np.maximum(
+            np.where(dense > 0, self.dense_scratch_bytes, 0.0), np.where(moe > 0, self.moe_scratch_bytes, 0.0)
+        )
 
 
 def layers_of(x: Setting) -> Layers:
@@ -101,8 +109,9 @@ def layers_of(x: Setting) -> Layers:
     has_moe, has_dense = np.where(a.moe_layers > 0, 1.0, 0.0), np.where(a.dense_layers > 0, 1.0, 0.0)
     expert_width = a.moe_ffn / s.etp * routed_tokens(s, a.topk, x.seq) / tokens_per_rank(s, x.seq)
     width = np.maximum(has_dense * a.ffn / s.tp, has_moe * (expert_width + a.shared_ffn / s.tp))
-    dense_unit = has_dense * dense_mlp_rank_params(a, s)
-    unit = attention_rank_params(a, s) + np.maximum(dense_unit, has_moe * shared_rank_params(a, s))
+    own = attention_rank_params(a, s)
+    dense_unit, moe_unit = own + dense_mlp_rank_params(a, s), own + shared_rank_params(a, s)
+    unit = np.maximum(has_dense * dense_unit, has_moe * moe_unit)
     layers = Layers(
         dense=dense_layer(x).passes,
         moe=moe_layer(x).passes,
@@ -115,7 +124,8 @@ def layers_of(x: Setting) -> Layers:
         transient_bytes=backward_bytes(a, s, x.seq, width),
         head_saved_bytes=saved,
         logit_bytes=logits,
-        scratch_bytes=r.scratch_gradient_bytes * unit,
+        dense_scratch_bytes=r.scratch_gradient_bytes * dense_unit,
+        moe_scratch_bytes=r.scratch_gradient_bytes * moe_unit,
         unit_dense_params=unit,
         unit_expert_params=has_moe * expert_rank_params(a, s),
     )
@@ -147,7 +157,8 @@ def _tuned_layers(x: Setting, layers: Layers, tuning: Tuning) -> Layers:
         moe_whole_bytes=kept(whole, moe_adapter_activations, layers.moe_whole_bytes, operators=False),
         head_saved_bytes=np.where(frozen, saved - head_input, layers.head_saved_bytes),
         logit_bytes=np.where(frozen, logits, layers.logit_bytes),
-        scratch_bytes=np.where(frozen, r.scratch_gradient_bytes * unit, layers.scratch_bytes),
+        dense_scratch_bytes=np.where(frozen, r.scratch_gradient_bytes * unit, layers.dense_scratch_bytes),
+        moe_scratch_bytes=np.where(frozen, r.scratch_gradient_bytes * unit, layers.moe_scratch_bytes),
         unit_dense_params=np.where(frozen, unit, layers.unit_dense_params),
         unit_expert_params=np.where(frozen, experts, layers.unit_expert_params),
     )
@@ -308,6 +319,7 @@ def loaded_stage_bytes(
     predictions = extra_dense + extra_moe
     probabilities = FP32 * a.vocab / s.tp * tokens_per_rank(s, x.seq)
     sent = x.recipe.stage_outputs * (pipe.pp > 1) * pipe.vpp * layer_input_bytes(a, s, x.seq)
+    scratch = layers.scratch_bytes(dense, moe)
     masks = x.recipe.layer_masks * MASK * x.seq * x.seq * (dense + moe)
     held = StageBytes(
         stage=stage,
@@ -319,7 +331,7 @@ def loaded_stage_bytes(
         activation_bytes=np.maximum(stays, buffered),
         output_bytes=sent,
         end_bytes=(last + predictions) * layers.head_saved_bytes + predictions * probabilities + masks,
-        working_bytes=layers.scratch_bytes + np.maximum(layers.transient_bytes + again, last * layers.logit_bytes),
+        working_bytes=scratch + np.maximum(layers.transient_bytes + again, last * layers.logit_bytes),
     )
     return held if x.tuning is None else _tuned_bytes(x, held, x.tuning, pipe)
 

@@ -11,6 +11,7 @@ import numpy as np
 from catalogs.catalog import Catalog
 from catalogs.errors import UnsupportedError, UsageError
 from costmodels.memory import on_device
+from costmodels.partition import stage_layers
 from costmodels.schedule import in_flight
 from costmodels.stage import layers_of, stage_bytes
 from optimizer.configuration import Configuration, Layout, configure
@@ -180,10 +181,11 @@ def stage_memory(physics: Physics, layout: Layout) -> list[StageMemory]:
     waiting = np.broadcast_to(in_flight(pipe, replicas.micro_batches, stages), stages.shape)
     rows = {name: np.broadcast_to(value, stages.shape) for name, value in parts.items()}
     capacity = float(physics.device.memory_bytes)
+    scratch = np.broadcast_to(layers.scratch_bytes(*stage_layers(x.architecture, pipe, stages)), stages.shape)
     found = []
     for stage in range(layout.pp):
         held = {name: float(value[stage]) for name, value in rows.items()}
-        at_loss = stage == layout.pp - 1 and float(layers.logit_bytes) >= held["working"] - float(layers.scratch_bytes)
+        at_loss = stage == layout.pp - 1 and float(layers.logit_bytes) >= held["working"] - float(scratch[stage])
         when = "at the loss" if at_loss else "in the first backward pass"
         count = float(waiting[stage])
         noun = "micro-batch" if count == 1 else "micro-batches"

@@ -27,6 +27,8 @@ class Saved:
             width = max(width, a.fe / c.etp * copies / t + a.fs / c.tp)
         self.transient = HALF * t * (width * (2 + a.g) + a.h)
         self.head = HALF * a.h * stream + matmul_input(a, w, c, seq)
+        if c.sp and c.tp > 1 and not w.gathered_inputs:
+            self.head += HALF * a.h * t
         rows = a.vocab / c.tp
         loss = w.split_loss_bytes if c.tp > 1 else w.loss_bytes
         tanh = HALF * a.softcap * rows * t

@@ -44,7 +44,8 @@ def rank_memory(a: Arch, w: Recipe, c: Cut, seq: int, s: Saved, u: RankUnits, st
             again = max(again, whole - (s.input if share > 0 else kept))
     sent = w.stage_outputs * (1 if c.pp > 1 else 0) * c.vpp * s.input
     end = (last + extra) * s.head + extra * 4.0 * a.vocab / c.tp * t
-    working = w.scratch * u.unit_d + max(s.transient + again, last * s.logits)
+    kinds = [part for count, part in ((dense, u.mlp), (moe, u.shared)) if count > 0]
+    working = w.scratch * (u.attn + max(kinds) if kinds else 0.0) + max(s.transient + again, last * s.logits)
 
     pd, pe, end_unit = stage_parameters(a, c, u, stage, dense, moe)
     data = c.dp * c.cp
