@@ -15,6 +15,7 @@ from costmodels.bill import HOUR_S
 from costmodels.columns import Column
 from costmodels.device import Device
 from costmodels.efficiency import Efficiency
+from costmodels.flops import forward_flops
 from costmodels.goodput import Resilience
 from costmodels.interval import combined_sigma
 from costmodels.layer import Setting
@@ -128,6 +129,15 @@ class Physics:
     def whole_step(self, stage: StageCosts, shard: Shard, pipe: Pipe, replicas: Replicas) -> Column:
         """Seconds of a step."""
         return whole_step_seconds(stage, shard, pipe, replicas, self.recipe, self.device, self.efficiency)
+
+    @property
+    def ideal_accelerator_s(self) -> float:
+        """Accelerator-seconds of the job's matrix products outside attention, at the peak."""
+        forward = forward_flops(self.architecture, self.seq, causal=True)
+        linear = sum(float(flops) for name, flops in forward.items() if name != "attention_core")
+        # Frozen weights have no gradients.
+        passes = 3.0 if self.tuning is None else 3.0 - float(self.tuning.frozen)
+        return passes * linear * float(self.tokens) / float(self.device.peak_flops_per_s)
 
     def step_sigma(self, accelerators: Column) -> Column:
         """Standard deviation of log step time on so many accelerators of a cluster that was not measured."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,9 @@ Parameters = dict[str, Any]
 SHARE_STEP = 1 / 16
 """Steps of the shares of offload."""
 
+REMEMBERED = 4096
+"""Lists of numbers of replicas that are kept, for the same ones are asked for again and again."""
+
 SIZE_POWER = 2.0
 """The place of a cluster size between least and most is squared, for the best sizes are near the least."""
 
@@ -37,6 +41,7 @@ class Domain:
         grounds: the sites.
         sites: which values exist at each.
         batch: least and most sequences per step.
+        lists: the values of each degree, in order, at any site.
         distributions: of the parameters that have more than one value.
     """
 
@@ -44,7 +49,7 @@ class Domain:
         self.job, self.grounds, self.extend = job, grounds, extend
         self.batch = (max(job.global_batch * (1 - tolerance), 1.0), job.global_batch * (1 + tolerance))
         self.sites = [Degrees(ground, job, extend) for ground in grounds]
-        self._lists: dict[str, list[int]] = {
+        self.lists: dict[str, list[int]] = {
             name: sorted(set().union(*(getattr(site, name) for site in self.sites)))
             for name in ("tp", "cp", "ep", "micro_batch", "pp", "vpp", "zero", "zero_span")
         }
@@ -54,12 +59,13 @@ class Domain:
         }
         self._zero_bubble = any(site.zero_bubble for site in self.sites)
         self.distributions = self._box()
+        self._replicas = lru_cache(REMEMBERED)(self._all_replicas)
 
     def _box(self) -> dict[str, BaseDistribution]:
         box: dict[str, BaseDistribution] = {}
         if len(self.grounds) > 1:
             box["site"] = CategoricalDistribution(range(len(self.grounds)))
-        for name, values in self._lists.items():
+        for name, values in self.lists.items():
             if len(values) > 1:
                 box[name] = IntDistribution(0, len(values) - 1)
         for name, words in self._words.items():
@@ -117,43 +123,59 @@ class Domain:
 
     def parameters(self, one: Candidate) -> Parameters:
         """A point of the box that means a candidate."""
-        site = self.sites[one.site]
-        shard = (one.tp, one.cp, one.ep, one.micro_batch)
-        batch = one.global_batch if "batch" in self.extend else self.job.global_batch
-        degrees, _ = self._replicas(site, shard, (one.pp, one.vpp), float(batch))
+        batch = {"batch": float(one.global_batch)} if "batch" in self.extend else {}
         share = max(one.offload_activations, one.offload_optimizer)
         wish: Parameters = {
             "site": one.site,
-            **{name: values.index(getattr(one, name)) for name, values in self._lists.items()},
+            **{name: values.index(getattr(one, name)) for name, values in self.lists.items()},
             "recompute": one.recompute,
             "split": one.split,
             "zero_bubble": one.zero_bubble,
-            "size": _place(degrees, one.dp),
+            "size": _place(self._sizes(one, batch), one.dp),
             "offload": f"{int(one.offload_activations > 0)}{int(one.offload_optimizer > 0)}",
             "offload_share": share or 1.0,
-            "batch": float(one.global_batch),
+            **batch,
         }
         return {name: wish[name] for name in self.distributions}
 
     def resized(self, wish: Parameters, accelerators: float) -> Parameters:
         """The same point with a cluster of about so many accelerators."""
         one = self.candidate(wish)
+        return wish if one is None else wish | {"size": _place(self._sizes(one, wish), accelerators / one.world)}
+
+    def shifted(self, wish: Parameters, places: int) -> Parameters:
+        """The same point so many places further in the list of its numbers of replicas."""
+        one = self.candidate(wish)
         if one is None:
             return wish
-        shard = (one.tp, one.cp, one.ep, one.micro_batch)
+        degrees = self._sizes(one, wish)
+        place = int(np.searchsorted(degrees, one.dp)) + places
+        return wish | {"size": _place(degrees, degrees[min(max(place, 0), len(degrees) - 1)])}
+
+    def scaled(self, wish: Parameters, name: str, factor: float) -> Parameters:
+        """The same point with a degree as near as can be to so many times its own, but another one if there is."""
+        values, place = self.lists[name], int(wish[name])
+        others = range(place + 1, len(values)) if factor > 1 else range(place)
+        if not others:
+            return wish
+        wanted = math.log(values[place] * factor)
+        return wish | {name: min(others, key=lambda n: abs(math.log(values[n]) - wanted))}
+
+    def _sizes(self, one: Candidate, wish: Parameters) -> Column:
+        """Data-parallel degrees that a candidate could have instead of its own."""
         batch = float(wish.get("batch", self.job.global_batch))
-        degrees, _ = self._replicas(self.sites[one.site], shard, (one.pp, one.vpp), batch)
-        return wish | {"size": _place(degrees, accelerators / one.world)}
+        shard = (one.tp, one.cp, one.ep, one.micro_batch)
+        return self._replicas(self.sites[one.site], shard, (one.pp, one.vpp), batch)[0]
 
     def _wanted(self, name: str, wish: Parameters) -> int:
-        return self._lists[name][int(wish.get(name, 0))]
+        return self.lists[name][int(wish.get(name, 0))]
 
-    def _replicas(
+    def _all_replicas(
         self, site: Degrees, shard: tuple[int, int, int, int], cut: tuple[int, int], batch: float
     ) -> tuple[Column, Column]:
         """Data-parallel degrees and micro-batches of a wanted global batch, within the range.
 
-        Too few replicas to meet the deadline by any means are left out, unless there are no others.
+        Too few replicas to meet the deadline at the peak of the arithmetic are left out, unless there are no others.
         """
         tp, cp, ep, micro_batch = shard
         pp, vpp = cut
@@ -169,7 +191,7 @@ class Domain:
         low, high = self.batch
         good = (np.mod(turns, multiple) == 0) & (used >= low * (1 - 1e-12)) & (used <= high * (1 + 1e-12))
         dp, turns = dp[good], turns[good]
-        enough = world * dp >= site.work_s[shard] / self.job.deadline_s * (1 - 1e-9)
+        enough = world * dp >= site.least
         return (dp[enough], turns[enough]) if enough.any() else (dp[-1:], turns[-1:])
 
 
@@ -181,9 +203,8 @@ class Degrees:
         s, c = space.shards, space.choices
         columns = (s.tp, s.cp, s.ep, s.micro_batch)
         shards = list(zip(*(column.astype(int).tolist() for column in columns), strict=True))
-        work_s = ground.enumerable.bounds.shard_work_s(ground.enumerable.layers)
-        self.work_s = dict(zip(shards, work_s.tolist(), strict=True))
         self._shards = np.array(shards, dtype=np.float64)
+        self.shard = lru_cache(REMEMBERED)(self._nearest_shard)
         self.tp, self.cp, self.ep, self.micro_batch = (set(column.astype(int).tolist()) for column in columns)
         self.zero_of: Callable[[int], list[int]] = lambda pp: sorted(
             {zero for act in (0, 1) for zero, _ in space.replica_choices(pp, act)}
@@ -197,14 +218,14 @@ class Degrees:
         self.zero_span = {0, *space.spans}
         self._hybrid = framework.hybrid_zero_stages
         self.offload = space.offload
-        self.limit, self.server = ground.limit, ground.site.server_accelerators
+        self.least, self.limit, self.server = ground.least, ground.limit, ground.site.server_accelerators
         self.recompute = _recompute_words(ground, job, extend)
         uneven = (
             "stages" in extend and framework.uneven_pipeline and (job.model.moe is None or job.model.moe.every == 1)
         )
         self.split = [EVEN, SOLVED] if uneven and framework.pipeline_parallel else [EVEN]
 
-    def shard(self, tp: int, cp: int, ep: int, micro_batch: int) -> tuple[int, int, int, int]:
+    def _nearest_shard(self, tp: int, cp: int, ep: int, micro_batch: int) -> tuple[int, int, int, int]:
         """The nearest shard that exists: tensor-parallel degree first."""
         left: NDArray[np.float64] = self._shards
         for place, wanted in enumerate((tp, cp, ep, micro_batch)):

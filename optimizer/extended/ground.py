@@ -30,7 +30,7 @@ class Ground:
     Attributes:
         site, physics, pools: what it is, how fast, how it is paid for.
         enumerable: its search in the enumerable space, without caps on the offers: degrees and bounds.
-        limit: accelerators at most.
+        least, limit: accelerators at least, for the deadline at the peak of their arithmetic, and at most.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Ground:
         # Its bounds hold for every batch of the range, which the job of the spaces has.
         self.enumerable = SiteSearch(spaces.job, uncapped, catalog, "cost", spaces)
         self.limit = int(min(self.pools.limit, job.max_accelerators, site.max_accelerators))
+        self.least = self.physics.ideal_accelerator_s / job.deadline_s
         self._deviations = NormalDist().inv_cdf(job.confidence)
 
     @property

@@ -1,7 +1,8 @@
 """Points near the best ones that were not looked at yet.
 
-Genetic samplers soon ask for what is known already. Every such point is made up for by a neighbour of the best plans of
-different structure, in which one or a few parameters are changed.
+Samplers alone soon ask for what is known already, and hardly ever change at once the few degrees that go together.
+Neighbours of the best plans of different structure do: one degree changes, or one makes up for another, or several
+change, and the cluster becomes as large as the deadline then needs.
 """
 
 from __future__ import annotations
@@ -9,20 +10,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from optimizer.extended.candidate import LIMITS, Candidate
-from optimizer.extended.domain import Parameters
-from optimizer.extended.problem import Figures, Problem
+from optimizer.extended.domain import Domain, Parameters
+from optimizer.extended.problem import Figures, Objective, Problem
 
 STRUCTURES = 12
 """Best plans whose neighbours are looked at, each of another structure."""
+
+MOVES = {"size": 0.15, "one": 0.35, "pair": 0.25, "several": 0.25}
+"""Shares of the ways to a neighbour: another size of the cluster, one parameter, two degrees together, any number."""
+
+FACTORS = (1.5, 2.0, 2.0, 2.0, 3.0)
+"""By what two degrees change together; most degrees are powers of two."""
+
+TOGETHER = 1 / 3
+"""Share of the pairs in which both degrees grow; in the others one makes up for the other."""
+
+JUMPS = 0.3
+"""Share of the changes of a degree that lead anywhere; the others lead to a value nearby."""
 
 SPREAD = 0.1
 """Standard deviation of a change of a continuous parameter, as a share of its range."""
 
 RESIZED = 2 / 3
-"""Share of the neighbours whose cluster is as large as the deadline needs at about the speed of the plan nearby."""
+"""Share of the neighbours whose cluster is as large as the deadline needs at about the speed of the plan nearby; that
+of the others is as large as there."""
 
 SPEED_SPREAD = 0.05
 """Standard deviation of the logarithm of that speed."""
@@ -30,55 +45,94 @@ SPEED_SPREAD = 0.05
 TRIES = 40
 """Changes tried for one new neighbour."""
 
+DEGREES = ("tp", "cp", "ep", "pp", "vpp", "micro_batch")
+"""Degrees that change in pairs."""
+
+SIZED: frozenset[Objective] = frozenset({"cost", "accelerators"})
+"""Objectives for which the smallest cluster in time is best, or nearly so."""
+
 
 def neighbours(problem: Problem, count: int, rng: np.random.Generator) -> list[Parameters]:
     """Up to so many points whose candidates are not known and differ from each other."""
-    chosen = _elite(problem.known)
+    chosen = _elite(problem.known, rng)
     found: dict[Candidate, Parameters] = {}
     for _ in range(TRIES * count):
         if len(found) == count or not chosen:
             break
         # The better a plan, the more of its neighbours.
-        best = chosen[int(len(chosen) * rng.random() ** 2)]
-        point = _changed(problem.domain.parameters(best), problem.domain.distributions, rng)
-        if np.isfinite(problem.job.deadline_s) and rng.random() < RESIZED:
-            late = problem.known[best].excess[LIMITS.index("deadline")]
-            wanted = best.accelerators * (1.0 + late) * float(np.exp(rng.normal(0.0, SPEED_SPREAD)))
-            point = problem.domain.resized(point, wanted)
+        point = _moved(problem, chosen[int(len(chosen) * rng.random() ** 2)], rng)
         one = problem.domain.candidate(point)
         if one is not None and one not in problem.known:
             found[one] = point
     return list(found.values())
 
 
-def _elite(known: Mapping[Candidate, Figures]) -> list[Candidate]:
-    """The best plan of each of the best structures, by the first objective; what breaks limits least comes after."""
+def _elite(known: Mapping[Candidate, Figures], rng: np.random.Generator) -> list[Candidate]:
+    """The best plan of each of the best structures, by a random mean of the ranks in all objectives.
 
-    def rank(one: Candidate) -> tuple[float, tuple[float, ...]]:
-        figures = known[one]
-        return sum(max(excess, 0.0) for excess in figures.excess), figures.values
-
+    What breaks a limit is as much worse as it exceeds it: most of it is one change away from keeping it.
+    """
+    if not known:
+        return []
+    candidates = list(known)
+    values = np.array([figures.values for figures in known.values()])
+    excess = np.array([figures.excess for figures in known.values()])
+    penalised = values * np.prod(1.0 + np.maximum(excess, 0.0), axis=1, keepdims=True)
+    ranks = np.argsort(np.argsort(penalised, axis=0, kind="stable"), axis=0, kind="stable")
+    order: NDArray[np.intp] = np.argsort(ranks @ rng.dirichlet(np.ones(values.shape[1])), kind="stable")
     best: dict[tuple[int, ...], Candidate] = {}
-    for one in sorted(known, key=rank):
+    for place in order.tolist():
+        one = candidates[place]
         best.setdefault((one.site, one.tp, one.cp, one.ep, one.pp), one)
         if len(best) == STRUCTURES:
             break
     return list(best.values())
 
 
-def _changed(point: Parameters, box: Mapping[str, BaseDistribution], rng: np.random.Generator) -> Parameters:
-    """A point with one, two or more parameters changed."""
-    names = list(box)
-    size = min(int(rng.geometric(0.5)), len(names))
-    return point | {
-        name: _other(point[name], box[name], rng) for name in rng.choice(names, size, replace=False).tolist()
-    }
+def _moved(problem: Problem, best: Candidate, rng: np.random.Generator) -> Parameters:
+    """A point near a plan."""
+    domain = problem.domain
+    point, move = domain.parameters(best), str(rng.choice(list(MOVES), p=list(MOVES.values())))
+    if move == "size":
+        return domain.shifted(point, int(rng.choice((-2, -1, 1))))
+    if move == "pair":
+        point = _paired(domain, point, rng)
+    else:
+        count = 1 if move == "one" else int(rng.geometric(0.5))
+        point = _changed(point, domain.distributions, count, rng)
+    wanted = float(best.accelerators)
+    late = problem.known[best].excess[LIMITS.index("deadline")]
+    timed = np.isfinite(problem.job.deadline_s) and not SIZED.isdisjoint(problem.objectives)
+    if timed and (late > 0 or rng.random() < RESIZED):
+        wanted *= (1.0 + late) * float(np.exp(rng.normal(0.0, SPEED_SPREAD)))
+    return domain.resized(point, wanted)
+
+
+def _paired(domain: Domain, point: Parameters, rng: np.random.Generator) -> Parameters:
+    """A point with two degrees changed by about the same factor, the second up or down."""
+    names = [name for name in DEGREES if name in domain.distributions]
+    if len(names) < 2:
+        return point
+    first, second = rng.choice(names, 2, replace=False).tolist()
+    factor = float(rng.choice(FACTORS))
+    other = factor if rng.random() < TOGETHER else 1.0 / factor
+    return domain.scaled(domain.scaled(point, first, factor), second, other)
+
+
+def _changed(
+    point: Parameters, box: Mapping[str, BaseDistribution], count: int, rng: np.random.Generator
+) -> Parameters:
+    """A point with so many parameters changed."""
+    names = rng.choice(list(box), min(count, len(box)), replace=False).tolist()
+    return point | {name: _other(point[name], box[name], rng) for name in names}
 
 
 def _other(value: object, distribution: BaseDistribution, rng: np.random.Generator) -> object:
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[int(rng.integers(len(distribution.choices)))]
     if isinstance(distribution, IntDistribution):
+        if rng.random() < JUMPS:
+            return int(rng.integers(distribution.low, distribution.high + 1))
         places = int(rng.choice((-1, 1))) * int(rng.geometric(0.6))
         return int(np.clip(int(value) + places, distribution.low, distribution.high))  # type: ignore[call-overload]
     assert isinstance(distribution, FloatDistribution)

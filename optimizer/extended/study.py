@@ -24,8 +24,8 @@ from optimizer.extended.sampler import SamplerName, make_sampler
 BATCH = 32
 """Points asked for at once."""
 
-NEIGHBOURS = 3
-"""One in so many points is a neighbour of the best, at least."""
+NEIGHBOURS = 3 / 4
+"""Share of the points that are neighbours of the best, at least; the sampler chooses the others."""
 
 POINT = "point"
 """The one attribute of a stored trial: who sampled it, its parameters, and by how much each limit is exceeded.
@@ -92,7 +92,7 @@ class Sampling:
         if self._shared is not None:
             self._shared.add_trials([self._packed(trial) for trial in told])
         # What was known already is made up for by something new near the best, and some of it is asked for always.
-        count = max(size - problem.evaluated + before, size // NEIGHBOURS)
+        count = max(size - problem.evaluated + before, round(NEIGHBOURS * size))
         for point in neighbours(problem, count, self._rng):
             self._study.enqueue_trial(point)
 
