@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from optimizer.extended.candidate import LIMITS, Candidate
 from optimizer.extended.domain import Domain, Parameters
-from optimizer.extended.problem import Figures, Objective, Problem
+from optimizer.extended.problem import IMPOSSIBLE, Figures, Objective, Problem
 
 STRUCTURES = 12
 """Best plans whose neighbours are looked at, each of another structure."""
@@ -54,11 +54,12 @@ SIZED: frozenset[Objective] = frozenset({"cost", "accelerators"})
 
 def neighbours(problem: Problem, count: int, rng: np.random.Generator) -> list[Parameters]:
     """Up to so many points whose candidates are not known and differ from each other."""
-    chosen = _elite(problem.known, rng)
+    elites = [_elite(problem.known, rng, strict=strict) for strict in (True, False)] if problem.known else []
     found: dict[Candidate, Parameters] = {}
     for _ in range(TRIES * count):
-        if len(found) == count or not chosen:
+        if len(found) == count or not elites:
             break
+        chosen = elites[int(rng.integers(len(elites)))]
         # The better a plan, the more of its neighbours.
         point = _moved(problem, chosen[int(len(chosen) * rng.random() ** 2)], rng)
         one = problem.domain.candidate(point)
@@ -67,18 +68,21 @@ def neighbours(problem: Problem, count: int, rng: np.random.Generator) -> list[P
     return list(found.values())
 
 
-def _elite(known: Mapping[Candidate, Figures], rng: np.random.Generator) -> list[Candidate]:
+def _elite(known: Mapping[Candidate, Figures], rng: np.random.Generator, *, strict: bool) -> list[Candidate]:
     """The best plan of each of the best structures, by a random mean of the ranks in all objectives.
 
-    What breaks a limit is as much worse as it exceeds it: most of it is one change away from keeping it.
+    What breaks a limit comes last (strict), or is as much worse as it exceeds the limit: some of it is better than all
+    that keeps them, and one change away from keeping them.
     """
-    if not known:
-        return []
     candidates = list(known)
     values = np.array([figures.values for figures in known.values()])
-    excess = np.array([figures.excess for figures in known.values()])
-    penalised = values * np.prod(1.0 + np.maximum(excess, 0.0), axis=1, keepdims=True)
-    ranks = np.argsort(np.argsort(penalised, axis=0, kind="stable"), axis=0, kind="stable")
+    over = np.maximum(np.array([figures.excess for figures in known.values()]), 0.0)
+    if strict:
+        # Values of plans that keep the limits stay, all others come after them by what they exceed.
+        values = np.where(over.any(axis=1, keepdims=True), IMPOSSIBLE * (1.0 + over.sum(axis=1, keepdims=True)), values)
+    else:
+        values = values * np.prod(1.0 + over, axis=1, keepdims=True)
+    ranks = np.argsort(np.argsort(values, axis=0, kind="stable"), axis=0, kind="stable")
     order: NDArray[np.intp] = np.argsort(ranks @ rng.dirichlet(np.ones(values.shape[1])), kind="stable")
     best: dict[tuple[int, ...], Candidate] = {}
     for place in order.tolist():

@@ -39,12 +39,25 @@ class Sampling:
     Attributes:
         problem: what is minimised.
         points: points sampled, by all processes as far as known here.
+
+    Args:
+        problem: what is minimised.
+        sampler, seed: of what is not a neighbour.
+        shared: the study in the storage.
+        worker: its place among the processes of one study.
+        near: share of the points that are neighbours of the best, at least; 0: none ever.
     """
 
     def __init__(
-        self, problem: Problem, sampler: SamplerName, seed: int, shared: Study | None = None, worker: int = 0
+        self,
+        problem: Problem,
+        sampler: SamplerName,
+        seed: int,
+        shared: Study | None = None,
+        worker: int = 0,
+        near: float = NEIGHBOURS,
     ) -> None:
-        self.problem, self.points, self._shared = problem, 0, shared
+        self.problem, self.points, self._shared, self._near = problem, 0, shared, near
         self._name, self._taken = uuid.uuid4().hex, set[int]()
         earlier = self._others()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -91,8 +104,8 @@ class Sampling:
         self.points += size
         if self._shared is not None:
             self._shared.add_trials([self._packed(trial) for trial in told])
-        # What was known already is made up for by something new near the best, and some of it is asked for always.
-        count = max(size - problem.evaluated + before, round(NEIGHBOURS * size))
+        # What was known already is made up for by something new near the best, and most of it is asked for always.
+        count = max(size - problem.evaluated + before, round(self._near * size)) if self._near else 0
         for point in neighbours(problem, count, self._rng):
             self._study.enqueue_trial(point)
 
