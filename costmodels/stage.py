@@ -298,6 +298,7 @@ def loaded_stage_bytes(
     """The memory ingredients of one stage with ``dense`` and ``moe`` layers, ``share`` of them fully recomputed."""
     a, s = x.architecture, x.shard
     dense_params, expert_params = stage_rank_params(a, s, pipe, stage, dense, moe)
+    own = None if x.tuning is None else stage_params(x, pipe, stage, dense, moe)
 
     def regenerated(count: Column, whole: Column, kept: Column) -> Column:
         """What the backward pass of one layer computes again, beyond what the layer keeps."""
@@ -333,12 +334,17 @@ def loaded_stage_bytes(
         end_bytes=(last + predictions) * layers.head_saved_bytes + predictions * probabilities + masks,
         working_bytes=scratch + np.maximum(layers.transient_bytes + again, last * layers.logit_bytes),
     )
-    return held if x.tuning is None else _tuned_bytes(x, held, x.tuning, pipe)
+    return held if x.tuning is None or own is None else _tuned_bytes(x, held, x.tuning, own)
 
 
 @dataclass(frozen=True, eq=False)
-class _Frozen:
-    """What of the parameters of a stage is trained, and the bytes of what is not."""
+class StageParams(Columns):
+    """What of the parameters of a rank of a stage is trained, and the bytes of what is not (0 where all are).
+
+    Attributes:
+        dense_params, expert_params: trained, without and in experts.
+        dense_bytes, expert_bytes: of frozen weights; the copies of a reference model count among them.
+    """
 
     dense_params: Column
     expert_params: Column
@@ -346,12 +352,13 @@ class _Frozen:
     expert_bytes: Column
 
 
-def _frozen_of(
-    x: Setting, tuning: Tuning, pipe: Pipe, stage: Column, dense_params: Column, expert_params: Column
-) -> _Frozen:
-    """The split of a stage's parameters; the copies of a reference model count as frozen weights."""
+def stage_params(x: Setting, pipe: Pipe, stage: Column, dense: Column, moe: Column) -> StageParams:
+    """The parameters of a rank of a stage with ``dense`` and ``moe`` layers."""
+    dense_params, expert_params = stage_rank_params(x.architecture, x.shard, pipe, stage, dense, moe)
+    if x.tuning is None:
+        return StageParams(dense_params, expert_params, _none(), _none())
+    tuning = x.tuning
     a, s, r = x.architecture, x.shard, x.recipe
-    dense, moe = stage_layers(a, pipe, stage)
     adapters = dense * layer_adapter_params(a, tuning.adapters, s.tp)
     adapters = adapters + moe * moe_adapter_params(a, tuning.adapters, s.tp)
     matrices = quantised_params(a, s, dense, moe)
@@ -360,7 +367,7 @@ def _frozen_of(
     def bytes_of(params: Column, quantised: Column) -> Column:
         return frozen * frozen_weight_bytes(params, quantised, tuning.quantised, r.cast_bytes) + copies * params
 
-    return _Frozen(
+    return StageParams(
         dense_params=np.where(frozen > 0, adapters, dense_params),
         expert_params=np.where(frozen > 0, moe * expert_adapter_params(a, tuning.adapters, s), expert_params),
         dense_bytes=bytes_of(dense_params, matrices),
@@ -368,23 +375,22 @@ def _frozen_of(
     )
 
 
-def _tuned_bytes(x: Setting, held: StageBytes, tuning: Tuning, pipe: Pipe) -> StageBytes:
+def _tuned_bytes(x: Setting, held: StageBytes, tuning: Tuning, own: StageParams) -> StageBytes:
     """The memory ingredients of a stage where weights are frozen or a reference model is held."""
     a, s = x.architecture, x.shard
-    split = _frozen_of(x, tuning, pipe, held.stage, held.dense_params, held.expert_params)
     has_moe, has_dense = np.where(a.moe_layers > 0, 1.0, 0.0), np.where(a.dense_layers > 0, 1.0, 0.0)
     rest = np.maximum(has_dense * dense_mlp_rank_params(a, s), has_moe * shared_rank_params(a, s))
     unit = attention_rank_params(a, s) + rest
     travels = np.maximum(tuning.frozen, tuning.copied)
-    density = split.dense_bytes / np.maximum(held.dense_params, 1.0)
-    expert_density = split.expert_bytes / np.maximum(held.expert_params, 1.0)
+    density = own.dense_bytes / np.maximum(held.dense_params, 1.0)
+    expert_density = own.expert_bytes / np.maximum(held.expert_params, 1.0)
     return replace(
         held,
-        dense_params=split.dense_params,
-        expert_params=split.expert_params,
+        dense_params=own.dense_params,
+        expert_params=own.expert_params,
         working_bytes=held.working_bytes + expanded_bytes(a, tuning, s),
-        frozen_bytes=split.dense_bytes,
-        frozen_expert_bytes=split.expert_bytes,
+        frozen_bytes=own.dense_bytes,
+        frozen_expert_bytes=own.expert_bytes,
         frozen_unit_bytes=travels * density * unit,
         frozen_expert_unit_bytes=travels * expert_density * has_moe * expert_rank_params(a, s),
     )
@@ -419,20 +425,14 @@ class StageCosts(Columns):
 
 def stage_costs(x: Setting, layers: Layers, pipe: Pipe) -> StageCosts:
     """The slowest stage, the sum of the stages and the largest parameter shards."""
-    a, s = x.architecture, x.shard
+    a = x.architecture
     stages = []
     params = []
-    frozen = []
     for stage in peak_stages(a, pipe):
         dense, moe = stage_layers(a, pipe, stage)
         last = np.where(stage == pipe.pp - 1, 1.0, 0.0)
         stages.append(stage_seconds(x, layers, pipe, dense, moe, last))
-        here = stage_rank_params(a, s, pipe, stage, dense, moe)
-        if x.tuning is not None:
-            split = _frozen_of(x, x.tuning, pipe, stage, *here)
-            here = split.dense_params, split.expert_params
-            frozen.append((split.dense_bytes, split.expert_bytes))
-        params.append(here)
+        params.append(stage_params(x, pipe, stage, dense, moe))
     whole = stage_seconds(x, layers, pipe, a.dense_layers, a.moe_layers, np.ones(()))
     return StageCosts(
         slowest_s=reduce(np.maximum, [t.total for t in stages]),
@@ -440,22 +440,22 @@ def stage_costs(x: Setting, layers: Layers, pipe: Pipe) -> StageCosts:
         forward_s=reduce(np.maximum, [t.forward for t in stages]),
         backward_s=reduce(np.maximum, [t.backward + t.recompute for t in stages]),
         weight_gradient_s=whole.weight_gradient / pipe.pp,
-        dense_params=reduce(np.maximum, [p[0] for p in params]),
-        expert_params=reduce(np.maximum, [p[1] for p in params]),
+        dense_params=reduce(np.maximum, [p.dense_params for p in params]),
+        expert_params=reduce(np.maximum, [p.expert_params for p in params]),
         message_bytes=message_bytes(x),
-        frozen_bytes=reduce(np.maximum, [f[0] for f in frozen], _none()),
-        frozen_expert_bytes=reduce(np.maximum, [f[1] for f in frozen], _none()),
+        frozen_bytes=reduce(np.maximum, [p.dense_bytes for p in params]),
+        frozen_expert_bytes=reduce(np.maximum, [p.expert_bytes for p in params]),
     )
 
 
-def loaded_stage_costs(x: Setting, pipe: Pipe, seconds: StageSeconds, params: tuple[Column, Column]) -> StageCosts:
+def loaded_stage_costs(x: Setting, pipe: Pipe, seconds: StageSeconds, params: StageParams) -> StageCosts:
     """As :func:`stage_costs`, of stages that are all given.
 
     Args:
         x: shards, (candidates, 1).
         pipe: cuts, (candidates, 1).
         seconds: of every stage, (candidates, stages), zero where there is none.
-        params: non-expert and expert parameters of a rank of every stage, likewise.
+        params: of a rank of every stage, likewise.
     """
     total = seconds.total
     return StageCosts(
@@ -464,9 +464,11 @@ def loaded_stage_costs(x: Setting, pipe: Pipe, seconds: StageSeconds, params: tu
         forward_s=np.max(seconds.forward, axis=1, keepdims=True),
         backward_s=np.max(seconds.backward + seconds.recompute, axis=1, keepdims=True),
         weight_gradient_s=np.sum(seconds.weight_gradient, axis=1, keepdims=True) / pipe.pp,
-        dense_params=np.max(params[0], axis=1, keepdims=True),
-        expert_params=np.max(params[1], axis=1, keepdims=True),
+        dense_params=np.max(params.dense_params, axis=1, keepdims=True),
+        expert_params=np.max(params.expert_params, axis=1, keepdims=True),
         message_bytes=message_bytes(x),
+        frozen_bytes=np.max(params.dense_bytes, axis=1, keepdims=True),
+        frozen_expert_bytes=np.max(params.expert_bytes, axis=1, keepdims=True),
     )
 
 

@@ -29,6 +29,10 @@ def show_refined(found: Refined) -> None:
         f"Fullest rank: stage {fullest} with {memory[fullest] / GIB:.1f} of {best['capacity_bytes'] / GIB:.1f} GiB; "
         f"emptiest {min(memory) / GIB:.1f} GiB"
     )
+    chances = f"P(fits) {best['p_fits']:.2f}"
+    if best["p_deadline"] is not None:
+        chances += f", P(meets the deadline) {best['p_deadline']:.2f}"
+    print_line(chances)
     how = found.search
     kept = f", kept in {how.storage}" if how.storage else ""
     lost = f"; {how.lost_workers} processes died, others did their work" if how.lost_workers else ""

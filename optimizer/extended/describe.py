@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from costmodels.interval import probability_below
 from costmodels.run import DAY_S
 from optimizer.extended.candidate import EVEN, LIMITS
 from optimizer.extended.problem import Problem
@@ -14,7 +17,8 @@ def described(problem: Problem, one: Settled) -> dict[str, Any]:
     """All figures of a plan; lists are by pipeline stage."""
     ground, candidate, outcome = problem.grounds[one.candidate.site], one.candidate, one.outcome
     site = ground.site
-    deadline = problem.job.deadline_s
+    deadline, memory_sigma = problem.job.deadline_s, np.asarray(site.framework.memory_log_sigma)
+    fits = probability_below(ground.physics.device.memory_bytes, np.asarray(max(outcome.memory_bytes)), memory_sigma)
     return {
         "hardware": site.accelerator.name,
         "server": site.server.name,
@@ -26,6 +30,7 @@ def described(problem: Problem, one: Settled) -> dict[str, Any]:
         "days": outcome.wall_s / DAY_S,
         "goodput": outcome.goodput,
         "p_deadline": 1.0 - outcome.late if deadline < float("inf") else None,
+        "p_fits": float(fits),
         "cost_usd": outcome.cost_usd,
         "step_s": outcome.step_s,
         "layout": {

@@ -11,8 +11,7 @@ import numpy as np
 from catalogs.catalog import Catalog
 from costmodels.columns import Column
 from costmodels.interval import probability_below
-from costmodels.stage import StageCosts, StageSeconds, loaded_stage_costs
-from costmodels.states import stage_rank_params
+from costmodels.stage import StageCosts, StageSeconds, loaded_stage_costs, stage_params
 from optimizer.extended.candidate import Candidate, Extension, Outcome
 from optimizer.extended.pools import Pools
 from optimizer.extended.stages import loads
@@ -129,8 +128,8 @@ class Ground:
             return np.where(t.exists, column, 0.0)
 
         seconds = t.seconds(layers, recomputed).map(existing)
-        params = stage_rank_params(self.physics.architecture, t.shard, t.pipe, t.stage, *t.kinds(layers))
-        return loaded_stage_costs(t.setting, t.pipe, seconds, (existing(params[0]), existing(params[1])))
+        params = stage_params(t.setting, t.pipe, t.stage, *t.kinds(layers)).map(existing)
+        return loaded_stage_costs(t.setting, t.pipe, seconds, params)
 
 
 def _uncapped(price: Price) -> Price:

@@ -197,8 +197,6 @@ def _check(
     workers: int,
     storage: str | None,
 ) -> None:
-    if job.tuning is not None:
-        raise UsageError("fine-tuning jobs cannot be refined")
     if job.recovery == "replica":
         raise UsageError("jobs that recover by replica cannot be refined: their layouts must hold the state twice")
     if points < 1 or workers < 1:

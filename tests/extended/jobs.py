@@ -11,6 +11,7 @@ from optimizer.job import Job
 from optimizer.leaders import Leader
 from optimizer.market import Site, sites
 from optimizer.search import search
+from optimizer.tuning import FineTuning
 
 CATALOG = Catalog()
 DAY_S = 86400.0
@@ -32,6 +33,24 @@ JOBS = {
     "zero bubble": Job(CATALOG.models["llama-2-13b"], 2e11, 40 * DAY_S, ("mi300x",), max_accelerators=64),
     "fully sharded": Job(
         CATALOG.models["llama-3-8b"], 2e11, 60 * DAY_S, ("h100-sxm-80g",), frameworks=("torchtitan-fsdp2",)
+    ),
+    "adapters": Job(
+        CATALOG.models["llama-2-70b"],
+        2e9,
+        5 * DAY_S,
+        ("a100-sxm-80g",),
+        global_batch=64,
+        max_accelerators=64,
+        tuning=FineTuning("lora"),
+    ),
+    "experts' adapters": Job(
+        CATALOG.models["mixtral-8x7b"],
+        1e9,
+        5 * DAY_S,
+        ("a100-sxm-80g",),
+        global_batch=64,
+        max_accelerators=64,
+        tuning=FineTuning("qlora"),
     ),
     "activations": Job(
         CATALOG.models["llama-2-13b"],

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import count
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 
+from costmodels.adapters import total_adapter_params
+from costmodels.goodput import goodput, log_sigma, lost_time_sigma_s
+from costmodels.layout import Pipe, Shard
+from costmodels.stage import stage_params
 from optimizer.configuration import Layout, configure
 from optimizer.extended.candidate import EVEN, FITTED, SOLVED, Candidate, Outcome
+from optimizer.extended.describe import described
 from optimizer.extended.ground import Ground
 from optimizer.extended.problem import Problem
+from optimizer.extended.settle import settle
 from tests.extended.jobs import ALL, CATALOG, JOBS, exact, found, problem
 from tests.optimizer.site_inputs import oracle_inputs
 from tests.oracle import memory as oracle_memory
@@ -59,6 +67,7 @@ def test_exact_solutions_have_the_figures_of_the_exact_search(name: str) -> None
         assert outcome.wall_s == pytest.approx(leader.wall_s, rel=1e-12)
         assert max(outcome.memory_bytes) == pytest.approx(needed(known.memory), rel=1e-12)
         assert 1 - outcome.late == pytest.approx(known.p_deadline, rel=1e-9)
+        assert described(p, settle(p, one))["p_fits"] == pytest.approx(known.p_fits, rel=1e-9)
         assert outcome.servers == {known.offer: known.servers}
 
 
@@ -78,7 +87,7 @@ def test_every_candidate_is_a_point_of_the_box(name: str, extend: tuple) -> None
         assert p.domain.candidate(p.domain.parameters(one)) == one
 
 
-@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize("name", [name for name, job in JOBS.items() if job.tuning is None])
 def test_extended_candidates_are_what_the_oracle_says_of_their_stages(name: str) -> None:
     p = problem(name, *ALL, batch_range=0.2)
     ready = [one for one in [*p.starts(exact(name)), *some_points(p, 24)] if one.pp <= 16]
@@ -150,6 +159,41 @@ def check_against_oracle(ground: Ground, one: Candidate, outcome: Outcome) -> No
     assert outcome.step_s == pytest.approx(step, rel=1e-9)
     assert outcome.wall_s == pytest.approx(wall, rel=1e-9)
     assert outcome.memory_bytes == pytest.approx(held, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["adapters", "experts' adapters"])
+def test_uneven_stages_hold_all_adapters_and_all_frozen_weights_together(name: str) -> None:
+    ground = problem(name, *ALL).grounds[0]
+    a, tuning = ground.physics.architecture, ground.physics.tuning
+    assert tuning is not None
+    layers = np.array([1.0, 9.0, float(a.layers) - 10.0])
+    moe = layers if a.experts > 0 else np.zeros(3)
+    pipe, one = Pipe.from_values(pp=3, vpp=1, zero_bubble=0), Shard.from_values(**(dict.fromkeys(Shard.names(), 1.0)))
+    held = stage_params(ground.physics.setting(one), pipe, np.arange(3.0), layers - moe, moe)
+    assert np.sum(held.dense_params + held.expert_params) == pytest.approx(total_adapter_params(a, tuning.adapters))
+    each = stage_params(
+        ground.physics.setting(one), pipe, np.ones(1), np.ones(1) - moe[:1] / layers[0], moe[:1] / layers[0]
+    )
+    assert held.dense_bytes[1] == pytest.approx(9 * each.dense_bytes[0])
+    assert held.expert_bytes[1] == pytest.approx(9 * each.expert_bytes[0])
+
+
+@pytest.mark.parametrize(("accelerators", "checkpoint"), [(8, 300.0), (4096, 60.0), (16384, 3.0), (131072, 60.0)])
+@pytest.mark.parametrize("confidence", [0.5, 0.95])
+def test_no_interval_between_checkpoints_is_better_than_the_solved_one(
+    accelerators: int, checkpoint: float, confidence: float
+) -> None:
+    """So neither Optuna nor anything else has to look for it: cost and days fall with goodput, and spares stay."""
+    resilience = replace(problem("deep").grounds[0].physics.resilience, longest_checkpoint_s=np.asarray(checkpoint))
+    n, work = np.asarray(float(accelerators)), 60 * 86400.0
+    reliability, solved = resilience.on(n), resilience.interval_s(n)
+    tried = np.append(solved * np.geomspace(0.01, 100.0, 4001), solved)
+    mtbi = reliability.mtbi_s(n)
+    share = goodput(mtbi, tried, reliability.checkpoint_s, reliability.recovery)
+    spread = lost_time_sigma_s(np.asarray(work), mtbi, tried, reliability.recovery)
+    sigma = log_sigma(share, resilience.rate_log_sigma, np.asarray(work), spread)
+    latest = work / share * np.exp(NormalDist().inv_cdf(confidence) * np.hypot(sigma, 0.1))
+    assert latest[-1] <= latest.min() * (1 + 1e-4)
 
 
 def test_a_solved_split_is_no_slower_than_the_even_one_and_fits_where_it_can() -> None:
