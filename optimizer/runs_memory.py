@@ -25,7 +25,7 @@ from costmodels.memory import (
 from costmodels.partition import stage_layers
 from costmodels.recipe import Recipe
 from costmodels.stage import Layers, layers_of, loaded_stage_bytes, recomputed_share
-from optimizer.runs_prediction import RunTable
+from optimizer.runs_prediction import LAUNCH_FLAGS, RunTable
 
 GIB = 2.0**30
 
@@ -157,7 +157,7 @@ def _stated(table: RunTable) -> tuple[Recipe, Shard, Replicas]:
         if "swap_optimizer" in run.features or "optimizer" in run.offload:
             offloaded[i] = 1.0
         if framework == "mindspeed-llm":
-            if "flags: " in run.notes:
+            if LAUNCH_FLAGS in run.notes:
                 changed["fused_activation"][i] = "use-fused-swiglu" in run.notes
             # The transformer of megatron.legacy attends through a module that makes its own mask in every layer
             # (FlashSelfAttention of modellink/model/transformer.py).

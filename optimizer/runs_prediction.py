@@ -80,6 +80,9 @@ SECOND_FLASH = "2023-07"
 RECOMPUTE_PER_STAGE = "enable-recompute-layers-per-pp-rank"
 """MindSpeed's launch flag by which a number of recomputed layers is that of a stage, not of each of its chunks."""
 
+LAUNCH_FLAGS = "flags: "
+"""What rows of MindSpeed-LLM write before the switches of their launch script, all that are on."""
+
 DTYPE_BYTES = {"bf16": 2.0, "fp16": 2.0, "fp32": 4.0, "fp8": 1.0}
 
 
@@ -476,6 +479,8 @@ def _fused_attention(run: Run, framework: Framework) -> bool:
         return False
     if run.features & {"flash_attention", "triton_attention", "flex_attention"}:
         return True
+    if framework.name == "mindspeed-llm" and LAUNCH_FLAGS in run.notes:
+        return "use-flash-attn" in run.notes
     return framework.flash_attention and framework.name not in FLASH_IS_OPT_IN
 
 
