@@ -37,4 +37,4 @@ def make_sampler(name: SamplerName, seed: int) -> BaseSampler:
 
 def default_sampler(objectives: Sequence[str]) -> SamplerName:
     """What the comparison recommends for so many objectives."""
-    return "nsga2" if len(objectives) < 3 else "nsga3"
+    return "nsga2" if len(objectives) < 3 else "tpe"
