@@ -70,7 +70,7 @@ ADAPTER_LAUNCHES = 0.2
 VOCABULARY_MULTIPLE = 128.0
 """Megatron-LM's make-vocab-size-divisible-by."""
 
-FLOOR_SHARPNESS = 6.0
+FLOOR_SHARPNESS = 5.0
 """How sharply launch and device time take over from each other. Kernels of a layer differ in length, so near the
 crossing the host holds up some and the device others: (launch**p + device**p)**(1/p), which is max(launch, device) for
 large p."""

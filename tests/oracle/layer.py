@@ -121,7 +121,7 @@ def tensor_seconds(a: Arch, v: Device, c: Cut, t: float, count: int) -> float:
 
 def beyond(launch: float, device: float) -> float:
     x = max(launch, device, 1e-12)
-    return x * ((launch / x) ** 6 + (device / x) ** 6) ** (1 / 6) - device
+    return x * ((launch / x) ** 5 + (device / x) ** 5) ** (1 / 5) - device
 
 
 def softmax_by_torch(a: Arch, w: Recipe, c: Cut) -> int:
