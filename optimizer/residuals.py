@@ -87,7 +87,8 @@ class Spread:
     def of(cls, table: RunTable, residuals: Column, rows: Rows | None = None) -> Spread:
         """Deviations whose 90% interval holds 90% of the residuals.
 
-        Each combination's is drawn to the one over all combinations the more, the fewer groups of runs it has.
+        Each combination's is drawn to the one over all combinations the more, the fewer groups of runs it has; then all
+        of a kind are scaled together, so that the intervals hold 90% of that kind and neither less nor more.
 
         Args:
             table: the rows.
@@ -106,6 +107,11 @@ class Spread:
             share = groups / (groups + SHARED_GROUPS)
             reach = _reach(residuals[some], everywhere[kind])
             own[combination, kind] = float(np.sqrt(share * reach**2 + (1.0 - share) * everywhere[kind] ** 2))
+        for kind in (False, True):
+            mine = index[moe == kind]
+            relative = [residuals[row] / own[table.combinations[row], kind] for row in mine]
+            scale = _reach(np.array(relative), 1.0)
+            own |= {key: scale * sigma for key, sigma in own.items() if key[1] == kind}
         return cls(own, everywhere)
 
     def sigma(self, combination: Combination, moe: bool) -> float:
