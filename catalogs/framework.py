@@ -34,6 +34,8 @@ class Framework(Record):
         flash_attention: attention scores never reach memory.
         data_overlap: gradients are reduced and parameters gathered while the passes run; False: before and after them
             (Megatron-DeepSpeed's pipeline engine).
+        expert_overlap: a switch runs dispatch and combine of experts beside the passes of another micro-batch; plans
+            take it to be on.
         fused_mlp_activation: element-wise kernels are fused, by hand or by a compiler: the gated activation saves only
             its input, not its intermediate product.
         fused_softmax_loss: cross entropy keeps one copy of the logits, in half precision.
@@ -98,6 +100,7 @@ class Framework(Record):
     adapter_modules: tuple[AdapterModule, ...] = ()
     flash_attention: bool
     data_overlap: bool = True
+    expert_overlap: bool = False
     fused_mlp_activation: bool
     fused_softmax_loss: bool
     loss_bytes: Literal[4, 10, 12, 16] = 10

@@ -143,7 +143,7 @@ class Recipe(Columns):
             flash=framework.flash_attention,
             first_flash=0.0,
             overlaps_data=framework.data_overlap,
-            overlaps_experts=0.0,
+            overlaps_experts=framework.expert_overlap,
             merges_copies=0.0,
             fused_activation=framework.fused_mlp_activation,
             fused_loss=framework.fused_softmax_loss,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from catalogs.catalog import Catalog
+from catalogs.framework import Framework
 from costmodels.interval import NORMAL_90
 from costmodels.run import DAY_S
 from optimizer.configuration import Configuration, Layout, configure
@@ -45,6 +46,18 @@ def told_goodput(one: Configuration, job: Job, catalog: Catalog) -> str:
         f"costs {told_recovery(job.recovery, catalog)}; a checkpoint every {minutes:.0f} min stops training for "
         f"{one.checkpoint_s:.0f} s; --recovery and --goodput state others"
     )
+
+
+def told_exchange(layout: Layout, framework: Framework) -> list[str]:
+    """What a layout with expert parallelism takes for granted of its framework, in words; empty without it."""
+    if layout.ep == 1:
+        return []
+    if not framework.expert_overlap:
+        return [f"dispatch and combine of experts wait: {framework.name} has no switch that overlaps them"]
+    return [
+        "dispatch and combine of experts run beside the passes of other micro-batches, also where the switch has "
+        f"conditions that are not checked: {framework.sources['expert_overlap']}"
+    ]
 
 
 def _count(number: float) -> str:
