@@ -22,7 +22,7 @@ def postgresql_server() -> Iterator[postgresql.Server]:
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[mariadb.Server]:
     if not mariadb.installed():
-        pytest.skip("no MariaDB server; apt-get install mariadb-server-core")
+        pytest.skip("no MariaDB server; apt-get install mariadb-server-core mariadb-client-core")
     with mariadb.server() as running:
         yield running
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-NEEDED = ("mariadbd", "mariadb-install-db")
+NEEDED = ("mariadbd", "mariadb-install-db", "my_print_defaults")
 _PATH = f"{os.environ['PATH']}:/usr/sbin"
 
 
 def installed() -> bool:
-    """Whether the programs of Debian's mariadb-server-core are here."""
+    """Whether the programs of Debian's mariadb-server-core and mariadb-client-core are here."""
     return all(shutil.which(name, path=_PATH) for name in NEEDED)
 
 
