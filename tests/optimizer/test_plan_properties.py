@@ -472,7 +472,7 @@ def test_tensor_parallel_across_servers_pays_for_the_slow_links(catalog: Catalog
     inside, across = given(catalog, tp=8, dp=8), given(catalog, tp=16, dp=4)
     assert across.time["tensor_comm"] > 2 * inside.time["tensor_comm"]
     assert across.step_s > inside.step_s
-    slow = overlay(offers=[OFFER | {"scale_out_bytes_per_s_per_accelerator": 25e9}])
+    slow = overlay(offers=[OFFER | {"scale_out_bytes_per_s_per_accelerator": 6.25e9}])
     assert given(slow, tp=16, dp=4).time["tensor_comm"] > across.time["tensor_comm"]
     assert given(slow, tp=8, dp=8).time["tensor_comm"] == inside.time["tensor_comm"]
 
