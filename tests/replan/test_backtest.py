@@ -171,7 +171,7 @@ def test_all_snapshots_of_a_real_history() -> None:
         assert not one.once.late
         assert not one.replanned.late
     large = found.tallies[1]
-    assert large.saved > 0.04
+    assert large.saved > 0.01
     assert large.switches > 0
     (never, tried) = try_rules(jobs, played, found, [Rules(min_saving_share=0.99), RULES])
     assert never.choosing.switches + never.judging.switches == 0
