@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import math
 import sys
 import tempfile
 import time
@@ -123,7 +124,9 @@ class Reached:
 
     @property
     def cell(self) -> str:
-        return f"{self.near_after:,}" if self.near_after is not None else f"no ({self.above:.2%})"
+        if self.near_after is not None:
+            return f"{self.near_after:,}"
+        return f"no ({self.above:.2%})" if math.isfinite(self.above) else "no plan"
 
 
 def cold(run: Run) -> Reached:
@@ -142,9 +145,12 @@ def cold(run: Run) -> Reached:
 def summary(reached: Sequence[Reached]) -> str:
     """So many near of all, the median of their evaluations, and the worst of the others."""
     after = [one.near_after for one in reached if one.near_after is not None]
-    worst = max((one.above for one in reached if one.near_after is None), default=None)
+    others = [one.above for one in reached if one.near_after is None]
+    far = [above for above in others if math.isfinite(above)]
     text = f"{len(after)} of {len(reached)}, median {median(after):,.0f}, most {max(after):,}"
-    return text if worst is None else f"{text}; the worst of the others {worst:.2%} above"
+    if far:
+        text += f"; the worst of the others {max(far):.2%} above"
+    return text if len(far) == len(others) else f"{text}; {len(others) - len(far)} without any feasible plan"
 
 
 def show_cold(processes: int) -> str:
