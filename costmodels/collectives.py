@@ -91,7 +91,7 @@ def gather_seconds(total_bytes: Column, size: Column, bandwidth: Column, latency
 def all_reduce_seconds(
     total_bytes: Column, size: Column, stride: Column, device: Device, up: Column, out: Column
 ) -> Column:
-    """All-reduce of ``total_bytes``: a ring inside a domain, trees between domains, one after the other chunk by chunk.
+    """All-reduce of ``total_bytes``: a ring inside a domain and trees between domains, at once chunk by chunk.
 
     Each domain sends and receives its sum once over all its network interfaces: (domains - 1)/domains of twice the
     bytes, where a ring through all members would send (n - 1)/n.

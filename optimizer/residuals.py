@@ -104,9 +104,7 @@ class Spread:
         own = {}
         for (combination, kind), some in members.items():
             groups = len({table.groups[row] for row in some})
-            share = groups / (groups + SHARED_GROUPS)
-            reach = _reach(residuals[some], everywhere[kind])
-            own[combination, kind] = float(np.sqrt(share * reach**2 + (1.0 - share) * everywhere[kind] ** 2))
+            own[combination, kind] = _drawn(residuals[some], groups, everywhere[kind])
         for kind in (False, True):
             mine = index[moe == kind]
             relative = [residuals[row] / own[table.combinations[row], kind] for row in mine]
@@ -139,9 +137,7 @@ def memory_sigmas(frameworks: Sequence[str], groups: Sequence[object], residuals
     for name in dict.fromkeys(frameworks):
         own = np.array([one == name for one in frameworks])
         count = len({group for group, mine in zip(groups, own, strict=True) if mine})
-        share = count / (count + SHARED_GROUPS)
-        reach = _reach(residuals[own], everywhere)
-        found[name] = float(np.sqrt(share * reach**2 + (1.0 - share) * everywhere**2))
+        found[name] = _drawn(residuals[own], count, everywhere)
     return found
 
 
@@ -156,6 +152,13 @@ def held_apart_memory_sigmas(
         learned = memory_sigmas(*seen, residuals[rest])
         sigmas[own] = [learned.get(frameworks[int(row)], learned[""]) for row in own]
     return sigmas
+
+
+def _drawn(residuals: Column, groups: int, everywhere: float) -> float:
+    """Deviation of the residuals of so many groups, drawn to the one over all the more, the fewer the groups."""
+    share = groups / (groups + SHARED_GROUPS)
+    reach = _reach(residuals, everywhere)
+    return float(np.sqrt(share * reach**2 + (1.0 - share) * everywhere**2))
 
 
 def _reach(residuals: Column, otherwise: float) -> float:
