@@ -10,9 +10,11 @@ import pytest
 
 from catalogs import Catalog
 from catalogs.runs import Run, read_runs
-from optimizer.runs_memory import READINGS, predicted_gib, reading_of
-from optimizer.runs_prediction import run_table
-from optimizer.validate import Memory, validate
+from optimizer.accuracy.memory import Memory
+from optimizer.accuracy.validate import validate
+from optimizer.measured.memory import predicted_gib
+from optimizer.measured.memory_readings import READINGS, reading_of
+from optimizer.measured.reading import run_table
 from tests.costmodels.bundles import efficiency
 
 RUNS = Path(__file__).parents[2] / "shared" / "runs"

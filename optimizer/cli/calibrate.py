@@ -73,8 +73,8 @@ def _from_runs(catalog: Catalog, paths: list[Path], when: str, out: Path, *, alo
     """Write the profiles of the runs; what to tell about them."""
     from catalogs.errors import DataFileError
     from catalogs.runs import read_runs
-    from optimizer.profiles import calibrated, to_yaml
-    from optimizer.runs_prediction import run_table
+    from optimizer.calibration.profiles import calibrated, to_yaml
+    from optimizer.measured.reading import run_table
 
     table, skipped = run_table(catalog, [run for path in paths for run in read_runs(path)])
     if table is None:
@@ -95,9 +95,9 @@ def _from_device(catalog: Catalog, accelerator: str, framework: str, when: str, 
     import os
 
     from catalogs.errors import UsageError
-    from optimizer.device_bench import device_profile, measure
+    from optimizer.calibration.device_bench import device_profile, measure
+    from optimizer.calibration.profiles import to_yaml
     from optimizer.market import usual_framework
-    from optimizer.profiles import to_yaml
 
     if not accelerator:
         raise UsageError("--device needs --accelerator NAME: rates are shares of its nominal figures")

@@ -56,14 +56,14 @@ def validate(
 
     from catalogs.errors import UsageError
     from catalogs.runs import read_runs
-    from optimizer import validate as validation
+    from optimizer.accuracy import validate as validation
     from optimizer.cli.layers import open_catalog
     from optimizer.cli.output import print_line
 
     opened = open_catalog(catalog)
     rows = [run for path in runs for run in read_runs(path)] if runs else opened.runs
     if scoreboard is not None:
-        from optimizer.scoreboard import Scoreboard
+        from optimizer.accuracy.scoreboard import Scoreboard
 
         for path in Scoreboard.of(opened, rows).write(scoreboard):
             print_line(f"written {path}")

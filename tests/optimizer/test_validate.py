@@ -8,14 +8,15 @@ import pytest
 
 from catalogs.catalog import Catalog
 from catalogs.runs import Run, read_runs
-from optimizer.calibrate import CONSTANTS, Fit, fit, level_keys, predicted
+from optimizer.accuracy.scoreboard import END, START, Scoreboard
+from optimizer.accuracy.trainings import published_runs
+from optimizer.accuracy.validate import cross_validate, validate
+from optimizer.calibration.constants import CONSTANTS
+from optimizer.calibration.fit import Fit, fit, level_keys, predicted
+from optimizer.calibration.folds import by_group, by_model, by_source, dealt
+from optimizer.calibration.profiles import calibrated, to_yaml
 from optimizer.cli import main
-from optimizer.profiles import calibrated, to_yaml
-from optimizer.residuals import by_group, by_model, by_source, dealt
-from optimizer.runs_prediction import run_table
-from optimizer.scoreboard import END, START, Scoreboard
-from optimizer.trainings import published_runs
-from optimizer.validate import cross_validate, validate
+from optimizer.measured.reading import run_table
 
 RUNS = Path(__file__).resolve().parents[2].parent / "shared" / "runs"
 

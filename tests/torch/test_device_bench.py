@@ -12,8 +12,8 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed")
 
 from catalogs.catalog import Catalog
-from optimizer.device_bench import device_profile, measure
-from optimizer.profiles import to_yaml
+from optimizer.calibration.device_bench import device_profile, measure
+from optimizer.calibration.profiles import to_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"shapes": [(128, 128, 64), (256, 256, 128)], "sequence": 64, "copied_bytes": 2**20}
@@ -36,7 +36,7 @@ def test_measured_profile_is_a_catalog_record(tmp_path: Path) -> None:
 
 def test_several_ranks_measure_the_links_too() -> None:
     code = (
-        "from optimizer.device_bench import measure; "
+        "from optimizer.calibration.device_bench import measure; "
         f"r = measure({SMALL['shapes']}, sequence=64, copied_bytes=2**18); assert r.gather > 0; assert r.ranks == 2"
     )
     common = os.environ | {

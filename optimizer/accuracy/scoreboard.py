@@ -12,10 +12,11 @@ import numpy as np
 from catalogs.catalog import Catalog
 from catalogs.runs import Run
 from costmodels.columns import Column
-from optimizer.scatter import scatter_svg
-from optimizer.scores import Score
-from optimizer.trainings import PublishedRun, published_runs
-from optimizer.validate import Validation, cross_validate, validate
+from optimizer.accuracy.scatter import scatter_svg
+from optimizer.accuracy.scores import Score
+from optimizer.accuracy.trainings import PublishedRun, published_runs
+from optimizer.accuracy.validate import cross_validate, validate
+from optimizer.accuracy.validation import Validation
 
 ANCHOR_ROWS = 3
 """Rows of a source of its own that anchoring takes one common factor from."""

@@ -1,21 +1,16 @@
-"""How far predictions of runs that a fit has not seen are off, and the deviations that follow for new ones."""
+"""Deviations of new predictions, from how far those of runs that a fit has not seen were off."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from catalogs.catalog import Catalog
-from catalogs.runs import Run
 from costmodels.columns import Column
 from costmodels.interval import NORMAL_90
-from optimizer.calibrate import Anchor, Fit, fit, predicted
-from optimizer.runs_prediction import Combination, RunTable
-
-Rows = NDArray[np.intp]
+from optimizer.calibration.folds import Rows
+from optimizer.measured.table import Combination, RunTable
 
 SOURCE_ROWS = 4
 """Rows that a source needs for its median residual to say something about its cluster."""
@@ -25,50 +20,6 @@ SHARED_GROUPS = 8.0
 
 NOTHING_SEEN = 0.25
 """Deviation where no residual is known at all."""
-
-
-def by_group(run: Run) -> object:
-    """One campaign on one architecture."""
-    return run.group
-
-
-def by_model(run: Run) -> object:
-    """One architecture, whoever measured it and whatever it is called."""
-    return run.layers, run.hidden, run.heads, run.ffn, run.experts
-
-
-def by_source(run: Run) -> object:
-    """Everything that one source publishes."""
-    return run.source
-
-
-def dealt(table: RunTable, folds: int, *, seed: int = 0, key: Callable[[Run], object] = by_group) -> Rows:
-    """Fold of every row: groups are dealt at random, and a group is never split. ``folds`` 0 gives each its own."""
-    groups = [key(run) for run in table.runs]
-    names = sorted(set(groups), key=str)
-    order = np.random.default_rng(seed).permutation(len(names))
-    fold = dict(zip(names, order % folds if folds else order, strict=True))
-    return np.array([fold[group] for group in groups], dtype=np.intp)
-
-
-def held_apart(catalog: Catalog, table: RunTable, fitted: Fit, fold: Rows, *, anchor: Anchor | None = None) -> Column:
-    """Predicted seconds of every row by a fit that has not seen the row's fold.
-
-    Args:
-        catalog: says which accelerators are relatives.
-        table: the rows.
-        fitted: a fit to all rows, where the fits to parts start from.
-        fold: of every row.
-        anchor: what the fits are drawn to.
-    """
-    seconds = np.empty(len(table))
-    for part in np.unique(fold):
-        rest, own = np.flatnonzero(fold != part), np.flatnonzero(fold == part)
-        trained = Fit()
-        if rest.size:
-            trained = fit(catalog, table.select(rest), start=fitted, anchor=anchor, iterations=10)
-        seconds[own] = predicted(catalog, table.select(own), trained, anchor=anchor)
-    return seconds
 
 
 @dataclass(frozen=True)

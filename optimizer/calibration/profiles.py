@@ -9,9 +9,12 @@ import numpy as np
 from catalogs.catalog import Catalog
 from catalogs.inheritance import framework_family, resolve_profile
 from catalogs.profile import Profile
-from optimizer.calibrate import CONSTANTS, Anchor, Fit, Key, fit, labels_of, level_keys
-from optimizer.residuals import Spread, by_source, cluster_sigmas, dealt, held_apart
-from optimizer.runs_prediction import Combination, RunTable
+from optimizer.calibration.constants import CONSTANTS
+from optimizer.calibration.deviations import Spread, cluster_sigmas
+from optimizer.calibration.fit import Anchor, Fit, fit, level_keys
+from optimizer.calibration.folds import by_source, dealt, held_apart
+from optimizer.calibration.software import Label, labels_of, shift_name
+from optimizer.measured.table import Combination, RunTable
 
 FOLDS = 8
 
@@ -59,11 +62,6 @@ def anchor_of(catalog: Catalog, table: RunTable) -> Anchor:
     return Anchor(constants, shifts)
 
 
-def shift_name(label: Key) -> str:
-    """The name of a label (:func:`optimizer.calibrate.labels_of`) in a profile, which is for one framework already."""
-    return " ".join((label[0], label[1], label[3]))
-
-
 def profiles_of(
     catalog: Catalog,
     table: RunTable,
@@ -88,7 +86,7 @@ def profiles_of(
     anchor = anchor or Anchor()
     combinations = table.combinations
     accelerators = np.array([run.n_accel or 0 for run in table.runs])
-    total: dict[Key, float] = dict(anchor.shifts)
+    total: dict[Label, float] = dict(anchor.shifts)
     for label, value in fitted.shifts.items():
         total[label] = total.get(label, 0.0) + value
     found = []

@@ -21,59 +21,12 @@ from catalogs.catalog import Catalog
 from catalogs.inheritance import framework_family
 from catalogs.profile import Precision
 from costmodels.columns import Column
-from costmodels.efficiency import Efficiency
-from optimizer.runs_prediction import Combination, RunTable
+from optimizer.calibration.constants import CONSTANTS, efficiency_of
+from optimizer.calibration.software import labels_of
+from optimizer.measured.table import Combination, RunTable
 
 Key = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Constant:
-    """One fitted constant: its bounds, the value expected before any run is seen, and how freely it varies.
-
-    Attributes:
-        low, high: open bounds.
-        expected: prior value.
-        freedom: standard deviation of the prior on the logit scale; each level below the global one has half of it.
-    """
-
-    low: float
-    high: float
-    expected: float
-    freedom: float = 1.0
-
-    def inner(self, value: float) -> float:
-        """The value on the logit scale."""
-        share = (value - self.low) / (self.high - self.low)
-        return float(np.log(share / (1.0 - share)))
-
-    def inner_within(self, value: float) -> float:
-        """As :meth:`inner`, for a value that may lie on a bound or beyond: moved just inside."""
-        margin = 0.005 * (self.high - self.low)
-        return self.inner(min(max(value, self.low + margin), self.high - margin))
-
-    def outer(self, inner: Column) -> Column:
-        """Values from the logit scale."""
-        return self.low + (self.high - self.low) / (1.0 + np.exp(-inner))
-
-
-CONSTANTS: dict[str, Constant] = {
-    "gemm_efficiency": Constant(0.15, 1.0, 0.75),
-    "attention_efficiency": Constant(0.05, 1.0, 0.45),
-    "memory_efficiency": Constant(0.1, 1.0, 0.65),
-    "scale_up_efficiency": Constant(0.1, 1.0, 0.65),
-    "scale_out_efficiency": Constant(0.1, 1.0, 0.6),
-    "data_overlap": Constant(0.0, 1.0, 0.7),
-    "tensor_overlap": Constant(0.0, 1.0, 0.2),
-    "expert_efficiency": Constant(0.4, 1.0, 0.85, 0.5),
-    "expert_overlap": Constant(0.0, 1.0, 0.2),
-    "collective_s": Constant(0.0, 2e-4, 2e-5),
-    "step_overhead_s": Constant(0.0, 0.1, 0.01),
-    "layer_launch_s": Constant(0.0, 0.01, 0.0008),
-    "jitter_per_doubling": Constant(0.0, 0.03, 0.004),
-    "routing_passes": Constant(0.0, 40.0, 6.0),
-}
-"""The constants that step times decide, as fields of :class:`catalogs.profile.Profile`."""
+"""Which combinations share a part of their constants (:func:`level_keys`)."""
 
 NOISE = 0.04
 """Relative error of a single row against which priors weigh: repeats of a layout on other software differ by it."""
@@ -86,31 +39,6 @@ LEVEL_FREEDOM = (1.0, 0.5, 0.5, 0.4)
 
 SHIFT_FREEDOM = {"release": 0.07, "switch": 0.1}
 """Standard deviation of the log step time between releases of a framework and between a switch on and off."""
-
-SWITCHES = frozenset(
-    {
-        "async_tp",
-        "compile",
-        "cuda_graphs",
-        "cuda_graphs_full",
-        "deepep",
-        "eager",
-        "ep_overlap",
-        "flex_attention",
-        "forced_balance",
-        "graph_compile",
-        "hybridep",
-        "alltoall",
-        "allgather_dispatch",
-        "no_overlap",
-        "packed_sequences",
-        "power_capped",
-        "token_drop",
-        "tp_overlap",
-        "untuned",
-    }
-)
-"""Flags whose effect on the step time is fitted as a factor, because no formula has it."""
 
 WIDTH: dict[Precision, str] = {"bf16": "half", "fp16": "half", "fp8": "eight", "mxfp8": "eight", "nvfp4": "four"}
 
@@ -157,12 +85,6 @@ class Anchor:
 
     constants: Mapping[Combination, NDArray[np.float64]] = field(default_factory=dict)
     shifts: Mapping[Key, float] = field(default_factory=dict)
-
-
-def efficiency_of(inner: NDArray[np.float64]) -> Efficiency:
-    """Efficiency columns from constants on the logit scale, shape (rows, constants)."""
-    values = {name: c.outer(inner[:, i]) for i, (name, c) in enumerate(CONSTANTS.items())}
-    return Efficiency.from_values(**values)
 
 
 def fit(
@@ -294,13 +216,3 @@ def predicted(catalog: Catalog, table: RunTable, fitted: Fit, *, anchor: Anchor 
         for row in range(len(table))
     ]
     return table.predict(efficiency_of(np.array([known[c] for c in combinations]))) * np.exp(shifts)
-
-
-def labels_of(table: RunTable, row: int) -> list[Key]:
-    """What a row's software is known to be: its release, and the switches among :data:`SWITCHES` that are on."""
-    run, kind = table.runs[row], "moe" if table.is_moe[row] else "dense"
-    family = framework_family(table.frameworks[row])
-    labels: list[Key] = [("switch", kind, family, flag) for flag in sorted(run.features & SWITCHES)]
-    if run.software:
-        labels.append(("release", kind, table.frameworks[row], run.software))
-    return labels

@@ -1,0 +1,1 @@
+"""How far predictions are from measurements: scores of runs, decisions and whole trainings, and the scoreboard."""
