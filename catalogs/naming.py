@@ -1,9 +1,12 @@
-"""Names nobody knows: the one message for them, with the nearest known ones."""
+"""Names of records: one made of a title or a file, and the message for one nobody knows, with the nearest known."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
@@ -21,3 +24,17 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
     if near:
         return f"unknown {what} {name!r}; did you mean {', '.join(near)}?"
     return f"unknown {what} {name!r}; known: {', '.join(names[:12]) or 'none'}{'…' if names[12:] else ''}"
+
+
+def slug(title: str) -> str:
+    """A record name made of a title.
+
+    >>> slug("Llama 2 (70B)")
+    'llama-2-70b'
+    """
+    return re.sub(r"[^a-z0-9._+]+", "-", title.lower()).strip("._+-") or "model"
+
+
+def file_date(path: Path) -> str:
+    """The day on which a file was last written, ``YYYY-MM-DD`` in UTC."""
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).date().isoformat()

@@ -8,10 +8,10 @@ from pydantic import ValidationError
 
 from catalogs.catalog import Catalog
 from catalogs.errors import DataFileError, UnknownNameError
-from catalogs.huggingface import file_date, read_hf_config, slug
+from catalogs.huggingface import read_hf_config
 from catalogs.loading import read_yaml, yaml_line
 from catalogs.model import Model
-from catalogs.naming import unknown_name
+from catalogs.naming import file_date, slug, unknown_name
 from catalogs.shapes import is_size, model_from_size
 
 YAML_SUFFIXES = (".yaml", ".yml")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from catalogs import Catalog, DataFileError, Model
-from catalogs.huggingface import DEFAULTS, MODEL_TYPES, read_hf_config
+from catalogs.huggingface import MODEL_TYPES, read_hf_config
 
 MODELS = Catalog().models
 BOOKKEEPING = {"name", "title", "year", "seq", "batch_tokens", "params", "active_params", "sources", "date", "notes"}
@@ -367,7 +367,5 @@ def test_leading_dense_layers_of_qwen_moe(tmp_path: Path) -> None:
     assert (model.moe.first_dense_layers, model.ffn) == (2, 6144)
 
 
-def test_every_type_documents_its_defaults() -> None:
-    assert set(DEFAULTS) <= set(MODEL_TYPES)
-    assert set(MODEL_TYPES) - set(DEFAULTS) == {"gemma3", "llama4", "mistral3"}
+def test_every_family_of_the_catalog_can_be_read() -> None:
     assert {m.family for m in MODELS.values()} - {"palm"} <= set(MODEL_TYPES)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from catalogs import Catalog, Model
-from catalogs.huggingface import DEFAULTS, read_hf_config
+from catalogs.huggingface import read_hf_config
+from catalogs.huggingface.known_types import TYPES
 from costmodels.architecture import Architecture
 from costmodels.parameters import active_params, expert_params, total_params
 
@@ -266,12 +267,12 @@ def test_reader_turns_the_config_back_into_the_record(name: str, tmp_path: Path)
 
 
 @pytest.mark.skipif(transformers.__version__ < "5", reason="older config classes keep their defaults elsewhere")
-@pytest.mark.parametrize("model_type", sorted(set(DEFAULTS) & set(CONFIGS)))
+@pytest.mark.parametrize("model_type", sorted(set(TYPES) & set(CONFIGS)))
 def test_defaults_are_those_of_transformers(model_type: str) -> None:
     config = transformers.CONFIG_MAPPING[model_type]
     fields = {f: v for c in reversed(config.__mro__) for f, v in vars(c).items() if not f.startswith("_")}
     renamed = config.attribute_map | {new: old for old, new in config.attribute_map.items()}
-    for key, value in DEFAULTS[model_type].items():
+    for key, value in TYPES[model_type].defaults.items():
         actual = fields[key] if key in fields else fields.get(renamed.get(key, key))
         if key in {"moe_layer_freq", "sliding_window_pattern", "no_bias"} and actual is None:
             continue  # read by published files only; the code has the same value built in
