@@ -11,6 +11,12 @@ RING_STEP_S = 1.5e-5
 """One step of a ring inside a domain: a chunk is received, reduced and passed on (order of magnitude of NCCL with large
 messages; 2·(n - 1) steps are an all-reduce)."""
 
+SCALE_UP_STEP_S = 3.4e-6
+SCALE_OUT_STEP_S = 1.4e-5
+"""One step of a ring through several domains, over scale-up links and over the network (there beside the fabric's own
+latency): what NCCL takes them to be where it chooses its algorithms (hwLatencies of NVLINK and NET, Ring, Simple, in
+https://github.com/NVIDIA/nccl/blob/master/src/graph/tuning.cc, 2026-06)."""
+
 
 def members_per_domain(size: Column, stride: Column, device: Device) -> Column:
     """How many of a group's members share one scale-up domain.
@@ -58,7 +64,21 @@ def group_bandwidth(size: Column, stride: Column, device: Device, up: Column, ou
 
 
 def ring_latency_s(size: Column, stride: Column, device: Device) -> Column:
-    """Latency of an all-gather or reduce-scatter: the steps of a ring inside a domain, a tree over the domains."""
+    """Latency of an all-gather or reduce-scatter: the steps of a ring through all members, one after the other.
+
+    It grows with the number of members, which is what makes sharding over thousands of ranks slow.
+
+    Source: Jeaugey 2025, *PAT: a new algorithm for all-gather and reduce-scatter operations at scale*, section 1.
+    """
+    members = members_per_domain(size, stride, device)
+    domains = size / members
+    through = (size - domains) * SCALE_UP_STEP_S
+    through = through + (domains - 1.0) * (SCALE_OUT_STEP_S + device.scale_out_latency_s)
+    return np.where(domains > 1, through, (members - 1.0) * RING_STEP_S)
+
+
+def all_reduce_latency_s(size: Column, stride: Column, device: Device) -> Column:
+    """Latency of one half of an all-reduce: the steps of a ring inside a domain, a tree over the domains."""
     members = members_per_domain(size, stride, device)
     levels = np.ceil(np.log2(np.maximum(size / members, 1.0)))
     return (members - 1.0) * RING_STEP_S + levels * device.scale_out_latency_s
@@ -104,7 +124,7 @@ def all_reduce_seconds(
     inside = np.where(members > 1, (members - 1) / members / scale_up_bandwidth(members, device, up), 0.0)
     network = members * scale_out_bandwidth(size * stride, device, out)
     outside = np.where(domains > 1, (domains - 1) / domains / network, 0.0)
-    latency_s = np.where(size > 1, ring_latency_s(size, stride, device), 0.0)
+    latency_s = np.where(size > 1, all_reduce_latency_s(size, stride, device), 0.0)
     return 2.0 * (total_bytes * np.maximum(inside, outside) + latency_s)
 
 

@@ -405,6 +405,7 @@ class StageCosts(Columns):
         all_stages_s: the same summed over all stages.
         forward_s, backward_s: of the stage that is longest in each (windows in which traffic can hide).
         weight_gradient_s: of one micro-batch, mean over the stages.
+        layers: of the largest stage of an even cut.
         dense_params, expert_params: on the rank that holds most of each.
         frozen_bytes, frozen_expert_bytes: of weights that are not trained, as ZeRO 3 gathers them.
         message_bytes: what a rank sends to the next stage: its share of one activation, split over tp (Narayanan et al.
@@ -416,6 +417,7 @@ class StageCosts(Columns):
     forward_s: Column
     backward_s: Column
     weight_gradient_s: Column
+    layers: Column
     dense_params: Column
     expert_params: Column
     message_bytes: Column
@@ -440,6 +442,7 @@ def stage_costs(x: Setting, layers: Layers, pipe: Pipe) -> StageCosts:
         forward_s=reduce(np.maximum, [t.forward for t in stages]),
         backward_s=reduce(np.maximum, [t.backward + t.recompute for t in stages]),
         weight_gradient_s=whole.weight_gradient / pipe.pp,
+        layers=np.ceil(a.layers / pipe.pp),
         dense_params=reduce(np.maximum, [p.dense_params for p in params]),
         expert_params=reduce(np.maximum, [p.expert_params for p in params]),
         message_bytes=message_bytes(x),
@@ -464,6 +467,7 @@ def loaded_stage_costs(x: Setting, pipe: Pipe, seconds: StageSeconds, params: St
         forward_s=np.max(seconds.forward, axis=1, keepdims=True),
         backward_s=np.max(seconds.backward + seconds.recompute, axis=1, keepdims=True),
         weight_gradient_s=np.sum(seconds.weight_gradient, axis=1, keepdims=True) / pipe.pp,
+        layers=np.ceil(x.architecture.layers / pipe.pp),
         dense_params=np.max(params.dense_params, axis=1, keepdims=True),
         expert_params=np.max(params.expert_params, axis=1, keepdims=True),
         message_bytes=message_bytes(x),

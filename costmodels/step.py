@@ -7,6 +7,7 @@ from functools import reduce
 import numpy as np
 
 from costmodels.collectives import (
+    all_reduce_latency_s,
     gather_seconds,
     gather_seconds_per_byte,
     group_bandwidth,
@@ -83,8 +84,8 @@ def data_parallel_seconds(
     """Exposed seconds of gradient reduction and parameter gathering.
 
     ZeRO 0 reduces and redistributes gradients once per step, 1 reduces gradients and gathers parameters once, 2
-    reduces per micro-batch, 3 also gathers per micro-batch, forward and backward (Rajbhandari et al. 2020, section 7);
-    weights that are not trained travel only there.
+    reduces per micro-batch, 3 also gathers per micro-batch, forward and backward (Rajbhandari et al. 2020, section 7),
+    layer by layer, each with the latency of a collective; weights that are not trained travel only there.
     What overlaps does so with the forward or backward pass of one micro-batch.
     """
     ranks, expert_ranks = sharding_ranks(s, replicas)
@@ -93,6 +94,7 @@ def data_parallel_seconds(
     copies: list[Column] = []
     travels = np.where(replicas.zero == 0, r.reduce_bytes, r.gather_bytes)
     again = np.where(replicas.zero >= 3, 1.0, 0.0)
+    collectives = np.where(replicas.zero >= 3, stage.layers, 1.0)
     for params, frozen_bytes, split, all_ranks, stride in (
         (stage.dense_params, stage.frozen_bytes, ranks, replicas.dp * s.cp, s.tp),
         (
@@ -107,7 +109,7 @@ def data_parallel_seconds(
             continue
         bandwidth = group_bandwidth(split, stride, d, e.scale_up_efficiency, e.scale_out_efficiency)
         per_byte = gather_seconds_per_byte(split, bandwidth)
-        latency_s = np.where(split > 1, ring_latency_s(split, stride, d), 0.0)
+        latency_s = np.where(split > 1, collectives * ring_latency_s(split, stride, d), 0.0)
         backward.append(params * ((r.reduce_bytes + again * travels) * per_byte) + (1.0 + again) * latency_s)
         forward.append(params * (travels * per_byte) + latency_s)
         if np.any(frozen_bytes):
@@ -120,7 +122,7 @@ def data_parallel_seconds(
         if not np.any(replicated > 1):
             continue
         across = group_bandwidth(replicated, stride * split, d, e.scale_up_efficiency, e.scale_out_efficiency)
-        across_latency = ring_latency_s(replicated, stride * split, d)
+        across_latency = all_reduce_latency_s(replicated, stride * split, d)
         copies.append(2.0 * gather_seconds(r.reduce_bytes * params / split, replicated, across, across_latency))
 
     def exposed(traffic: list[Column], window: Column) -> Column:

@@ -118,7 +118,7 @@ class Stages:
                 offload_activations=by_row(self.shard.offload_activations),
             ),
             pipe=replace(pipe, pp=by_group(self.pipe.pp)),
-            costs=replace(costs, message_bytes=by_group(self.costs.message_bytes)),
+            costs=replace(costs, layers=by_group(self.costs.layers), message_bytes=by_group(self.costs.message_bytes)),
             world=by_group(self.world),
         )
 

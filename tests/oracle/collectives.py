@@ -32,6 +32,14 @@ def group_bandwidth(v: Device, size: float, stride: float) -> float:
 
 def ring_latency(v: Device, size: float, stride: float) -> float:
     g = members(v, size, stride)
+    if size <= g:
+        return (g - 1) * 15e-6
+    servers = size / g
+    return (size - servers) * 3.4e-6 + (servers - 1) * (14e-6 + v.out_latency)
+
+
+def all_reduce_latency(v: Device, size: float, stride: float) -> float:
+    g = members(v, size, stride)
     return (g - 1) * 15e-6 + math.ceil(math.log2(max(size / g, 1))) * v.out_latency
 
 
@@ -51,7 +59,7 @@ def all_reduce(v: Device, total: float, size: int, stride: int) -> float:
     servers = size / g
     inside = (g - 1) / g / up_bandwidth(v, g) if g > 1 else 0.0
     outside = (servers - 1) / servers / (g * out_bandwidth(v, size * stride)) if servers > 1 else 0.0
-    return 2 * (total * max(inside, outside) + ring_latency(v, size, stride))
+    return 2 * (total * max(inside, outside) + all_reduce_latency(v, size, stride))
 
 
 def merged(v: Device, copies: float, size: int, stride: int) -> float:

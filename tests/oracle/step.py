@@ -9,7 +9,7 @@ from typing import Any
 
 from catalogs.model import Model
 from tests.oracle.activations import Saved
-from tests.oracle.collectives import gather, group_bandwidth, neighbour, ring_latency
+from tests.oracle.collectives import all_reduce_latency, gather, group_bandwidth, neighbour, ring_latency
 from tests.oracle.flops import utilisation
 from tests.oracle.inputs import Cut, Device, Inputs, Recipe
 from tests.oracle.layer import Pass, head, layer, tokens
@@ -109,7 +109,7 @@ def hide(w: Recipe, v: Device, seconds: float, window: float) -> float:
     return seconds - min(w.overlaps * v.v_dp * seconds, window)
 
 
-def data_seconds(w: Recipe, v: Device, c: Cut, s: Stages) -> float:
+def data_seconds(a: Arch, w: Recipe, v: Device, c: Cut, s: Stages) -> float:
     data = c.dp * c.cp
     ranks = min(c.zero_group, data) if c.zero_group > 0 else data
     expert_replicas = c.tp * c.cp * c.dp / (c.ep * c.etp)
@@ -122,11 +122,13 @@ def data_seconds(w: Recipe, v: Device, c: Cut, s: Stages) -> float:
         if not params:
             continue
         bandwidth, latency = group_bandwidth(v, split, stride), ring_latency(v, split, stride)
+        if c.zero == 3:
+            latency *= math.ceil(a.layers / c.pp)
         reduce += gather(w.reduce_bytes * params, split, bandwidth, latency)
         travels = w.reduce_bytes if c.zero == 0 else w.gather_bytes
         gathers += gather(travels * params, split, bandwidth, latency)
         n = max(replicas / split, 1)
-        across = group_bandwidth(v, n, stride * split), ring_latency(v, n, stride * split)
+        across = group_bandwidth(v, n, stride * split), all_reduce_latency(v, n, stride * split)
         copies += 2 * gather(w.reduce_bytes * params / split, n, *across)
     m = c.micro_batches
     if c.zero <= 1:
@@ -158,7 +160,7 @@ def step_seconds(a: Arch, w: Recipe, v: Device, c: Cut, seq: int, s: Stages) -> 
         "stages": m * s.slow,
         "bubble": bubble,
         "pipeline_comm": pipeline,
-        "data_comm": data_seconds(w, v, c, s),
+        "data_comm": data_seconds(a, w, v, c, s),
         "optimizer": (1 - c.offload_optimizer) * moved / (v.bandwidth * v.e_mem) + c.offload_optimizer * moved / v.host,
     }
     steady = sum(parts.values())
