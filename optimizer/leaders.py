@@ -13,7 +13,7 @@ from costmodels.layout import ALL_LAYERS
 from optimizer.market import Tariff
 
 if TYPE_CHECKING:
-    from optimizer.search import SiteSearch
+    from optimizer.site_search import SiteSearch
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from optimizer.job import Job
 from optimizer.market import Site, site_of, tariffs
 from optimizer.physics import Physics
 from optimizer.plan import SCHEMA_VERSION
-from optimizer.space import MAX_MICRO_BATCH
+from optimizer.space_rules import MAX_MICRO_BATCH
 
 Turn = Callable[[Job, Site, Catalog, Layout], tuple[Job, Site] | None]
 """A lever: job and site with it turned, starting from a layout (None: there is nothing to turn)."""

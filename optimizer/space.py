@@ -1,12 +1,11 @@
 """The space of layouts for a model on a site: which degrees exist, and which combinations make sense.
 
 Three levels, each expanded only where the level above survives: *shards* (what decides one layer), *pipes* (how the
-layers are cut) and *replicas* (how many copies). Every exclusion is a named rule.
+layers are cut) and *replicas* (how many copies). Every exclusion is a named rule (:mod:`optimizer.space_rules`).
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,62 +18,21 @@ from costmodels.layout import ALL_LAYERS, Pipe, Shard
 from costmodels.partition import can_partition, chunk_layers
 from optimizer.job import Job
 from optimizer.market import Site
+from optimizer.replica_counts import ReplicaCounts
+from optimizer.space_rules import (
+    MAX_HYBRID_DOMAINS,
+    MAX_MICRO_BATCH,
+    MAX_PIPELINE,
+    MAX_TENSOR_PARALLEL,
+    MIN_CONTEXT_TOKENS,
+)
+from optimizer.whole_numbers import divisors, powers_of_two
 
-MAX_TENSOR_PARALLEL = 64
-MAX_PIPELINE = 128
-MAX_MICRO_BATCH = 64
-MIN_CONTEXT_TOKENS = 4096
 PARTIAL_SHARES = (0.25, 0.5, 0.75)
 """Shares of a stage's layers that partial recomputation tries."""
 
-MAX_HYBRID_DOMAINS = 32
-"""Most scale-up domains that share one copy of the sharded state."""
-
 Way = tuple[int, int, int]
 """ZeRO stage, optimizer offload, and accelerators that share one copy of the sharded state (0: all replicas do)."""
-
-RULES: dict[str, str] = {
-    "tensor-divides-heads": f"tp divides the attention heads and the MLP width and is at most {MAX_TENSOR_PARALLEL}",
-    "tensor-matches-kv-heads": "tp divides the key/value heads or is a multiple of them",
-    "tensor-aligned": "tp divides the scale-up domain or is a multiple of it, so that no group straddles two domains",
-    "context-slices": f"cp is a power of two that leaves at least {MIN_CONTEXT_TOKENS} tokens per rank",
-    "expert-divides": "ep divides the experts; experts are not split further (etp = 1)",
-    "micro-batch-power": f"micro-batches are powers of two up to {MAX_MICRO_BATCH}",
-    "pairs-stay-together": "both answers of a pair are in one micro-batch, so that micro-batches are even",
-    "stages-hold-layers": f"at most {MAX_PIPELINE} stages, none empty; only the first and last chunk may be short",
-    "whole-servers": "clusters use whole servers, or part of a single one",
-    "batch-divides": "the global batch divides over replicas and micro-batches within the stated tolerance",
-    "interleaved-multiple": "interleaved schedules need micro-batches in multiples of the stages",
-    "experts-within-ranks": "ep divides the ranks of a stage (tp·cp·dp)",
-    "zero-with-pipeline": "ZeRO 2 and 3 with pipeline stages only where the framework supports it",
-    "hybrid-groups": "state is shared by all data-parallel ranks or, where the framework can, by fewer of them that "
-    f"divide them and span 1, 2, 4 … {MAX_HYBRID_DOMAINS} scale-up domains",
-    "selective-needs-scores": "selective recomputation only where scores are kept (no flash attention), or by operator",
-    "framework-lacks": "degrees, schedules, recomputation or offload that the framework does not have",
-    "host-link": "offload needs a known host link",
-    "replica-goes-on": "recovery by replica needs a second data-parallel replica that holds the state of the first: no "
-    "ZeRO, or within groups (--zero-group), and experts on fewer than all ranks",
-}
-"""Why combinations are not in the space, by rule name."""
-
-
-def divisors(number: int) -> list[int]:
-    """All divisors in ascending order.
-
-    >>> divisors(12)
-    [1, 2, 3, 4, 6, 12]
-    """
-    small = [d for d in range(1, math.isqrt(number) + 1) if number % d == 0]
-    return small + [number // d for d in reversed(small) if d * d != number]
-
-
-def powers_of_two(limit: float) -> list[int]:
-    """Powers of two up to ``limit``, at least 1.
-
-    >>> powers_of_two(10)
-    [1, 2, 4, 8]
-    """
-    return [2**i for i in range(max(int(math.log2(max(limit, 1.0))), 0) + 1)]
 
 
 @dataclass(frozen=True)
@@ -316,89 +274,3 @@ def recompute_layers(a: Architecture, pipe: Pipe, share: Column) -> Column:
     full = chunk_layers(a, pipe) * pipe.vpp
     layers = np.ceil(share * full)
     return np.where(layers >= full, ALL_LAYERS, layers)
-
-
-class ReplicaCounts:
-    """Data-parallel degrees for a number of ranks per replica and a micro-batch: how many, and which.
-
-    A degree is in the space if the cluster has whole servers (or is part of one) within the limit, and the global
-    batch divides over the replicas and micro-batches within the tolerance.
-    """
-
-    def __init__(self, global_batch: int, tolerance: float, server: int, limit: int) -> None:
-        self.global_batch, self.tolerance, self.server, self.limit = global_batch, tolerance, server, limit
-        self._sequences = math.floor(global_batch * (1 + tolerance))
-        # No more replicas than sequences, however many accelerators there may be.
-        self._most = min(limit, self._sequences)
-        self._divides: dict[int, NDArray[np.bool_]] = {}
-        shared = divisors(server)
-        self._step_index = np.zeros(server + 1, dtype=np.int64)
-        self._step_index[shared] = np.arange(len(shared))
-        index = np.arange(self._most + 1)
-        self._cumulative = np.array(
-            [
-                [np.cumsum(self._batch_divides(b) & (index % (server // common) == 0)) for common in shared]
-                for b in powers_of_two(min(MAX_MICRO_BATCH, global_batch))
-            ]
-        )
-        self._values: dict[int, NDArray[np.float64]] = {}
-
-    def most(self, micro_batch: Column) -> Column:
-        """Most replicas that the batch can be spread over, however many accelerators there may be."""
-        return np.maximum(np.floor(self._sequences / micro_batch), 1.0)
-
-    def micro_batches(self, dp: Column, micro_batch: Column) -> Column:
-        """Micro-batches per replica and step: the global batch, rounded to what divides."""
-        return np.maximum(np.round(self.global_batch / (dp * micro_batch)), 1.0)
-
-    def sequences(self, dp: Column, micro_batch: Column) -> Column:
-        """Sequences that a step trains: the global batch, within the tolerance."""
-        return self.micro_batches(dp, micro_batch) * dp * micro_batch
-
-    def micro_batches_of(self, dp: int, micro_batch: int) -> int:
-        """As :meth:`micro_batches`, for one pair of whole numbers."""
-        return int(self.micro_batches(np.asarray(float(dp)), np.asarray(float(micro_batch))))
-
-    def values(self, world: int, micro_batch: int) -> NDArray[np.float64]:
-        """The degrees for replicas of ``world`` ranks."""
-        most = min(self.limit // world, self._most)
-        divides = self._batch_divides(micro_batch)[: most + 1]
-        step = self.server // math.gcd(world, self.server)
-        whole = np.zeros(most + 1, dtype=bool)
-        whole[::step] = True
-        whole[: (self.server - 1) // world + 1] = True
-        whole[0] = False
-        return np.flatnonzero(divides & whole).astype(np.float64)
-
-    def listed(self, world: Column, micro_batch: Column) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """The degrees of many replicas, ascending, end to end in one array, and where each replica's list begins."""
-        pairs, place = np.unique(world * MAX_MICRO_BATCH * 2 + micro_batch, return_inverse=True)
-        lists = []
-        for pair in pairs.astype(np.int64):
-            key = int(pair)
-            if key not in self._values:
-                self._values[key] = self.values(*divmod(key, MAX_MICRO_BATCH * 2))
-            lists.append(self._values[key])
-        begins = np.cumsum([0, *(len(one) for one in lists[:-1])])
-        return np.concatenate(lists), begins[place]
-
-    def count(self, world: NDArray[np.int64], micro_batch: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How many degrees there are, for arrays of worlds and micro-batches (powers of two)."""
-        most = np.minimum(self.limit // world, self._most)
-        row = np.round(np.log2(micro_batch)).astype(np.int64)
-        step = self._step_index[np.gcd(world, self.server)]
-        every = self._step_index[self.server]
-        partial = np.minimum((self.server - 1) // world, most)
-        # Clusters smaller than one server are never a multiple of it, so nothing is counted twice.
-        counts: NDArray[np.int64] = self._cumulative[row, step, most] + self._cumulative[row, every, partial]
-        return counts
-
-    def _batch_divides(self, micro_batch: int) -> NDArray[np.bool_]:
-        if micro_batch not in self._divides:
-            dp = np.arange(self._most + 1, dtype=np.float64)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                used = self.sequences(dp, np.asarray(float(micro_batch)))
-            divides = np.abs(used - self.global_batch) <= self.tolerance * self.global_batch
-            divides[0] = False
-            self._divides[micro_batch] = divides
-        return self._divides[micro_batch]

@@ -8,7 +8,7 @@ from costmodels.partition import can_partition
 from optimizer.configuration import Layout
 from optimizer.job import Job
 from optimizer.physics import Physics
-from optimizer.space import MAX_PIPELINE, MAX_TENSOR_PARALLEL, RULES
+from optimizer.space_rules import MAX_PIPELINE, MAX_TENSOR_PARALLEL, RULES
 
 
 def broken_rules(layout: Layout, physics: Physics, job: Job) -> list[str]:

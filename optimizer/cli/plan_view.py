@@ -11,7 +11,7 @@ from optimizer.certificate import Certificate
 from optimizer.cli.output import emit_json, print_line, print_table, remark
 from optimizer.configuration import Configuration, Layout
 from optimizer.plan import SCHEMA_VERSION, Plan, job_json
-from optimizer.space import RULES
+from optimizer.space_rules import RULES
 
 if TYPE_CHECKING:
     from optimizer.doctor.nearest import Nearest

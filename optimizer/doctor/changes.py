@@ -10,8 +10,9 @@ from typing import Any
 from optimizer.configuration import Layout
 from optimizer.job import Job
 from optimizer.physics import Physics
-from optimizer.space import MAX_PIPELINE, MAX_TENSOR_PARALLEL, divisors
+from optimizer.space_rules import MAX_PIPELINE, MAX_TENSOR_PARALLEL
 from optimizer.validity import broken_rules
+from optimizer.whole_numbers import divisors
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from optimizer.extended.table import Table
 from optimizer.job import Job
 from optimizer.market import Price, Site
 from optimizer.physics import Physics
-from optimizer.search import SiteSearch
+from optimizer.site_search import SiteSearch
 from optimizer.space import Spaces
 
 

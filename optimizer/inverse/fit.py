@@ -20,7 +20,7 @@ from optimizer.job import Job
 from optimizer.market import Site
 from optimizer.physics import Physics
 from optimizer.plan import SCHEMA_VERSION
-from optimizer.space import MIN_CONTEXT_TOKENS
+from optimizer.space_rules import MIN_CONTEXT_TOKENS
 
 GIB = 2.0**30
 
@@ -85,7 +85,7 @@ class Fit:
 def longest_sequence(job: Job, catalog: Catalog) -> Fit:
     """The longest sequence, in multiples of :data:`SEQUENCE_UNIT`, that some layout of the space holds.
 
-    Between two powers of two times :data:`~optimizer.space.MIN_CONTEXT_TOKENS` the space has the same layouts and
+    Between two powers of two times :data:`~optimizer.space_rules.MIN_CONTEXT_TOKENS` the space has the same layouts and
     their memory grows with the sequence, so bisection is exact there; the intervals are tried from the longest down.
 
     Raises:

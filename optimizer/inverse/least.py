@@ -20,7 +20,7 @@ from optimizer.job import Job
 from optimizer.leaders import Leaders
 from optimizer.market import Price, Site, site_of
 from optimizer.physics import Physics
-from optimizer.search import SiteSearch
+from optimizer.site_search import SiteSearch
 from optimizer.space import Space, Spaces
 
 STAGE_ROWS = 100_000

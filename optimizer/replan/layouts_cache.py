@@ -31,19 +31,29 @@ from optimizer.certificate import Certificate
 from optimizer.job import Job
 from optimizer.leaders import Scored
 from optimizer.market import Price, Site
-from optimizer.search import SiteSearch
+from optimizer.site_search import SiteSearch
 from optimizer.space import Spaces
 
-_FORMULAS = (
-    "search.py",
-    "bounds.py",
-    "stage_table.py",
-    "space.py",
-    "physics.py",
-    "leaders.py",
-    "market.py",
-    "replan/layouts_cache.py",
+FORMULAS = (
+    "bounds",
+    "certificate",
+    "job",
+    "leaders",
+    "market",
+    "physics",
+    "recovery",
+    "replica_counts",
+    "replan.layouts_cache",
+    "site_search",
+    "space",
+    "space_rules",
+    "stage_table",
+    "trust",
+    "tuning",
+    "whole_numbers",
 )
+"""Modules of this package that layouts depend on: what the search of a site imports, and this one."""
+
 _BATCHES = 2**31
 """More than the sequences of any step, so that size and sequences make one whole number."""
 _ECONOMIC = ("tokens", "deadline_s", "budget_usd", "hardware", "tenures", "offers", "frameworks", "assumptions")
@@ -288,5 +298,8 @@ def _assumptions_text(catalog: Catalog) -> str:
 def formulas_digest() -> str:
     """SHA-256 of the source of the cost models and the search: a changed formula is a changed result."""
     here = Path(optimizer.__file__).parent
-    files = [*sorted(Path(costmodels.__file__).parent.glob("*.py")), *(here / name for name in _FORMULAS)]
+    files = [
+        *sorted(Path(costmodels.__file__).parent.glob("*.py")),
+        *(here / f"{name.replace('.', '/')}.py" for name in FORMULAS),
+    ]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()

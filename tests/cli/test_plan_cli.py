@@ -477,7 +477,7 @@ def test_an_interrupted_search_prints_nothing(cli: Cli, monkeypatch: pytest.Monk
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("optimizer.search.SiteSearch.run", interrupt)
+    monkeypatch.setattr("optimizer.site_search.SiteSearch.run", interrupt)
     done = cli(*SMALL, "--json")
     assert (done.code, done.out) == (130, "")
     assert "Traceback" not in done.err

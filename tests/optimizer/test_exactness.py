@@ -18,7 +18,8 @@ from optimizer.bounds import Objective
 from optimizer.job import Job
 from optimizer.market import Site, sites
 from optimizer.plan import pareto, plan
-from optimizer.search import SiteSearch, search
+from optimizer.search import search
+from optimizer.site_search import SiteSearch
 from optimizer.space import Spaces
 from tests.optimizer.drawn import DAY_S, drawn_job, with_limits
 from tests.optimizer.site_inputs import oracle_inputs

@@ -16,7 +16,8 @@ from optimizer.job import Job
 from optimizer.market import sites
 from optimizer.plan import pareto, plan
 from optimizer.request import read_job
-from optimizer.search import SiteSearch, _survey
+from optimizer.search import _survey
+from optimizer.site_search import SiteSearch
 from optimizer.tuning import FineTuning
 
 CATALOG = Catalog()

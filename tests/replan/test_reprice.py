@@ -6,13 +6,14 @@ import copy
 from dataclasses import replace
 from pathlib import Path
 
+import grimp
 import pytest
 
 from catalogs import Catalog
 from optimizer.job import Job
 from optimizer.plan import plan
 from optimizer.replan.book import Book, Quote
-from optimizer.replan.layouts_cache import LayoutCache, evaluate, physical_digest
+from optimizer.replan.layouts_cache import FORMULAS, LayoutCache, evaluate, physical_digest
 from optimizer.replan.reprice import Market
 from optimizer.request import read_job
 
@@ -123,6 +124,12 @@ def test_the_digest_follows_what_is_physical_and_only_that() -> None:
     one = CATALOG.assumptions["restart-s"]
     changed.__dict__["assumptions"] = CATALOG.assumptions | {"restart-s": one.model_copy(update={"value": 60.0})}
     assert physical_digest(job, site, changed) != digest
+
+
+def test_layouts_are_forgotten_when_anything_that_the_search_of_a_site_imports_changes() -> None:
+    imported = grimp.build_graph("optimizer").find_upstream_modules("optimizer.site_search")
+    expected = {"optimizer.site_search", "optimizer.replan.layouts_cache"} | (imported - {"optimizer"})
+    assert {f"optimizer.{name}" for name in FORMULAS} == expected
 
 
 def test_layouts_hold_one_row_per_cluster_size() -> None:
