@@ -12,6 +12,7 @@ from catalogs.assumption import Assumption
 from catalogs.errors import DataFileError, UnknownNameError
 from catalogs.fabric import Fabric
 from catalogs.framework import Framework
+from catalogs.interruptions import Interruptions
 from catalogs.loading import read_records
 from catalogs.model import Model
 from catalogs.naming import unknown_name as unknown_name
@@ -42,6 +43,7 @@ KINDS: dict[str, type[Record]] = {
     "assumptions": Assumption,
     "regions": Region,
     "trainings": Training,
+    "interruptions": Interruptions,
 }
 """Catalog kind (and folder name) to record type."""
 
@@ -121,6 +123,11 @@ class Catalog:
     def trainings(self) -> dict[str, Training]:
         """Published end-to-end trainings by name."""
         return self._layered("trainings", Training)
+
+    @cached_property
+    def interruptions(self) -> dict[str, Interruptions]:
+        """How often published clusters were interrupted, by name."""
+        return self._layered("interruptions", Interruptions)
 
     @cached_property
     def runs(self) -> list[Run]:

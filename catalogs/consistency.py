@@ -70,6 +70,13 @@ def check_offered_servers(catalog: Catalog) -> Iterator[str]:
             yield f"accelerator {accelerator} is on offer but no server holds it; add one under servers/"
 
 
+def check_interrupted_accelerators(catalog: Catalog) -> Iterator[str]:
+    """Every published cluster is of an accelerator of the catalog."""
+    for record in catalog.interruptions.values():
+        if record.accelerator not in catalog.accelerators:
+            yield _unknown(f"interruptions {record.name}", "accelerator", record.accelerator, catalog.accelerators)
+
+
 def check_profile_accelerators(catalog: Catalog) -> Iterator[str]:
     """Every profile belongs to an accelerator of the catalog."""
     for profile in catalog.profiles.values():
@@ -135,6 +142,7 @@ CHECKS: tuple[Check, ...] = (
     check_offer_currencies,
     check_region_currencies,
     check_offered_servers,
+    check_interrupted_accelerators,
     check_profile_accelerators,
     check_profile_frameworks,
     check_profile_precisions,

@@ -10,12 +10,13 @@ tests).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
 
 from costmodels.columns import Column, Columns
+from costmodels.interval import NORMAL_90, combined_sigma
 
 MANY_IN_REPAIR = 500.0
 """Servers in repair at a time above which their Poisson law is taken as normal (quantiles right to one server)."""
@@ -186,21 +187,6 @@ def lost_time_sigma_s(work_s: Column, mtbi_s: Column, interval_s: Column, recove
     return np.sqrt(failures * (fixed**2 + fixed * repeated + repeated**2 / 3.0))
 
 
-def log_sigma(share: Column, rate_log_sigma: Column, work_s: Column, sigma_s: Column) -> Column:
-    """Standard deviation of the logarithm of the wall-clock time.
-
-    The lost share moves with the failure rate, about in proportion (restarts) or with its root (checkpoints); the
-    proportional reading is the wider one. The randomness of single failures comes on top.
-
-    Args:
-        share: expected goodput.
-        rate_log_sigma: of the failure rate between clusters.
-        work_s: seconds of work.
-        sigma_s: from :func:`lost_time_sigma_s`.
-    """
-    return np.hypot((1.0 - share) * rate_log_sigma, sigma_s * share / work_s)
-
-
 @dataclass(frozen=True)
 class Resilience(Columns):
     """What interrupts a job on a cluster of any size, and what it writes to survive that.
@@ -238,11 +224,18 @@ class Resilience(Columns):
         return expected_goodput(self.on(accelerators), accelerators)
 
     def log_sigma(self, accelerators: Column, wall_s: Column, share: Column) -> Column:
-        """Standard deviation of the logarithm of the wall-clock time, given its expectation and the goodput."""
+        """Standard deviation of the logarithm of the wall-clock time, given its expectation and the goodput.
+
+        Independent causes: the rate between clusters, as far as it delays the run at its 95% point; how long people
+        take to restart; and the randomness of single failures.
+        """
         mtbi, work = self.on(accelerators).mtbi_s(accelerators), wall_s * share
-        spread = lost_time_sigma_s(work, mtbi, self.interval_s(accelerators), self.recovery)
+        often = self.failures_per_accelerator_s * np.exp(NORMAL_90 * self.rate_log_sigma)
+        slowest = replace(self, failures_per_accelerator_s=often).goodput(accelerators)
+        rates = np.log(share / np.maximum(slowest, np.finfo(float).tiny)) / NORMAL_90
         restarts = (1.0 - running_share(mtbi, self.recovery)) * self.recovery.restart_log_sigma
-        return np.hypot(log_sigma(share, self.rate_log_sigma, work, spread), restarts)
+        spread = lost_time_sigma_s(work, mtbi, self.interval_s(accelerators), self.recovery) * share / work
+        return combined_sigma(rates, restarts, spread)
 
 
 def spares_needed(servers: Column, failures_per_server_s: Column, repair_s: Column, availability: Column) -> Column:

@@ -33,8 +33,22 @@ def with_assumptions(catalog: Catalog, values: Mapping[str, float]) -> Catalog:
     for name, value in values.items():
         if name not in known:
             raise UnknownNameError(unknown_name("assumption", name, known))
-        known[name] = _assumed(known[name], value)
+        known[name] = restated(known[name], value)
     return _with(catalog, "assumptions", known)
+
+
+def with_assumption(catalog: Catalog, record: Assumption) -> Catalog:
+    """The catalog with an assumption of that name, whether it had one or not."""
+    return _with(catalog, "assumptions", dict(catalog.assumptions) | {record.name: record})
+
+
+def restated(record: Assumption, value: float) -> Assumption:
+    """An assumption with another value; its interval moves along in proportion."""
+    changed = {"value": float(value)}
+    if record.interval is not None:
+        low, high = record.interval
+        changed |= {"low": low * value / record.value, "high": high * value / record.value}
+    return record.model_copy(update=changed)
 
 
 def with_fabric(catalog: Catalog, fabric: Fabric) -> Catalog:
@@ -49,10 +63,6 @@ def with_fabric(catalog: Catalog, fabric: Fabric) -> Catalog:
         for name, one in catalog.offers.items()
     }
     return _with(_with(catalog, "servers", servers), "offers", offers)
-
-
-def _assumed(record: Assumption, value: float) -> Assumption:
-    return record.model_copy(update={"value": float(value)})
 
 
 def _with(catalog: Catalog, kind: str, records: object) -> Catalog:

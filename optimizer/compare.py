@@ -20,10 +20,11 @@ from costmodels.parameters import total_params
 from costmodels.run import DAY_S
 from optimizer.catalog_variant import with_assumptions
 from optimizer.contenders import Conditions, Contender, Front, contenders, fronts
+from optimizer.failure_rates import failure_rate, failure_rates
 from optimizer.job import Job
 from optimizer.market import Refusal, where
 from optimizer.ownership import Terms
-from optimizer.recovery import ASSUMED, RATED_FAMILIES
+from optimizer.recovery import ASSUMED
 from optimizer.rule_of_thumb import Bridge, RuleOfThumb, bridge, rule_of_thumb
 from optimizer.sensitivity import Bar, BreakEven, Outcome, Range, break_evens, monte_carlo, tornado
 
@@ -46,8 +47,6 @@ NOT_MODELLED = (
 _SIGNS = {"USD": "$", "CNY": "¥", "EUR": "€", "GBP": "£"}
 
 READ = (
-    "accelerator-hours-per-failure",
-    "failure-rate-log-sigma",
     "spot-share-taken-per-month",
     "checkpoint-bytes-per-s-per-accelerator",
     "checkpoint-write-s",
@@ -191,8 +190,9 @@ class Comparison:
         risks = []
         if site.profile_note:
             risks.append(f"speed: {site.profile_note}")
-        if (family := site.accelerator.family) not in RATED_FAMILIES and self.now.job.goodput is None:
-            risks.append(f"failures: the rate is that of A100 and H100 clusters; of {family} no job's was found")
+        if self.now.job.goodput is None and failure_rate(site.accelerator, self.now.catalog).clusters == 0:
+            family = site.accelerator.family
+            risks.append(f"failures: of {family} no cluster's rate was found; it is that of the clusters of all kinds")
         if site.accelerator.export_note:
             risks.append(f"export: {site.accelerator.export_note}")
         if offer.tenure == "spot":
@@ -213,16 +213,21 @@ class Comparison:
     def assumptions(self) -> list[dict[str, Any]]:
         """Every assumption and price that the figures rest on, with source and date."""
         catalog = self.now.catalog
-        records = [
+        read = [catalog.assumptions[name] for name in (*READ, *ASSUMED[self.now.job.recovery])]
+        if self.now.job.goodput is None:
+            kinds = (one.front.site.accelerator for one in self.ranking)
+            read = [*(rate.told for rate in failure_rates(kinds, catalog)), *read]
+        records: list[dict[str, Any]] = [
             {
                 "name": one.name,
                 "value": one.value,
+                "interval": None if one.interval is None else list(one.interval),
                 "unit": one.unit,
                 "estimated": bool(one.estimated),
                 "date": one.date,
                 "source": one.sources["*"],
             }
-            for one in (catalog.assumptions[name] for name in (*READ, *ASSUMED[self.now.job.recovery]))
+            for one in read
             if not math.isnan(one.value)
         ]
         used = {one.offer.name: one.offer for one in self.ranking}
@@ -230,6 +235,7 @@ class Comparison:
             {
                 "name": f"price:{offer.name}",
                 "value": offer.price,
+                "interval": None,
                 "unit": f"{offer.currency} per {offer.unit.replace('_', '-')}",
                 "estimated": "price" in offer.estimated,
                 "date": offer.date,
@@ -243,6 +249,7 @@ class Comparison:
                 {
                     "name": f"fx:{code}",
                     "value": rate.usd,
+                    "interval": None,
                     "unit": f"USD per {code.upper()}",
                     "estimated": False,
                     "date": rate.date,
@@ -254,6 +261,7 @@ class Comparison:
             {
                 "name": "charge",
                 "value": terms.charge,
+                "interval": None,
                 "unit": "",
                 "estimated": False,
                 "date": "",

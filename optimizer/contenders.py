@@ -186,6 +186,28 @@ class Contender:
         """Standard deviation of the logarithm of the step time."""
         return np.asarray(self.front.step_sigma[self.place])
 
+    def delay(self, hours: Column, expected_hours: float) -> Column:
+        """Days over the expected ones where hardware interrupts the job once in so many accelerator-hours.
+
+        Args:
+            hours: accelerator-hours between interruptions by hardware.
+            expected_hours: those that ``survival`` was made with.
+        """
+        if self.stated:
+            return np.ones_like(hours)
+        more = (1.0 / hours - 1.0 / expected_hours) / HOUR_S
+        others = replace(self.survival, failures_per_accelerator_s=self.survival.failures_per_accelerator_s + more)
+        return self.goodput / others.goodput(self.front.accelerators[self.place])
+
+    @property
+    def luck_log_sigma(self) -> Column:
+        """Standard deviation of the logarithm of the days where the failure rate is known: luck, and who restarts."""
+        if self.stated:
+            return np.zeros(())
+        known = replace(self.survival, rate_log_sigma=np.zeros(()))
+        size, wall_s = self.front.accelerators[self.place], np.asarray(self.days * DAY_S)
+        return known.log_sigma(size, wall_s, np.asarray(self.goodput))
+
     def bill(self, values: Values, days: Column) -> dict[str, Column]:
         """USD by component under other values (arrays), the cluster being the same."""
         if self.owned is not None:

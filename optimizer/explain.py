@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 
 from catalogs.catalog import Catalog
 from catalogs.framework import Framework
-from costmodels.interval import NORMAL_90
 from costmodels.run import DAY_S
 from optimizer.configuration import Configuration, Layout, configure
+from optimizer.failure_rates import failure_rate
 from optimizer.job import Job
 from optimizer.leaders import Leader
 from optimizer.market import Refusal
@@ -37,15 +36,29 @@ def told_goodput(one: Configuration, job: Job, catalog: Catalog) -> str:
     """Where a configuration's goodput comes from, in words."""
     if one.interruptions is None or one.checkpoint_s is None or one.checkpoint_interval_s is None:
         return f"goodput {one.goodput:.0%}, as given"
-    hours = catalog.assumption("accelerator-hours-per-failure")
-    spread = math.exp(NORMAL_90 * catalog.assumption("failure-rate-log-sigma"))
     minutes = one.checkpoint_interval_s / 60
+    expected = f"{_count(one.interruptions)} interruptions expected, {told_rate(one, catalog)}"
+    cost = told_recovery(job.recovery, catalog)
     return (
-        f"goodput {one.goodput:.1%}: {_count(one.interruptions)} interruptions expected, one in {hours:,.0f} "
-        f"accelerator-hours (A100 and H100 clusters differ by a factor of {spread:.1f} either way), each of which "
-        f"costs {told_recovery(job.recovery, catalog)}; a checkpoint every {minutes:.0f} min stops training for "
-        f"{one.checkpoint_s:.0f} s; --recovery and --goodput state others"
+        f"goodput {one.goodput:.1%}: {expected}, each of which costs {cost}; a checkpoint every {minutes:.0f} min stops "
+        f"training for {one.checkpoint_s:.0f} s; --recovery and --goodput state others"
     )
+
+
+def told_rate(one: Configuration, catalog: Catalog) -> str:
+    """How often an accelerator interrupts the job, how sure that is, and where it comes from, in words."""
+    accelerator = catalog.accelerators[one.hardware]
+    rate = failure_rate(accelerator, catalog)
+    said = f"one in {rate.hours:,.0f} accelerator-hours"
+    if rate.told.interval is not None:
+        low, high = rate.told.interval
+        said += f" ({low:,.0f} to {high:,.0f} holds 90% of clusters)"
+    if rate.clusters is None:
+        return f"{said} as the assumption {rate.told.name} says"
+    if rate.clusters == 0:
+        return f"{said} by the published clusters of all kinds, for none of {accelerator.family} is known"
+    plural = "s" if rate.clusters > 1 else ""
+    return f"{said} by {rate.clusters} published {accelerator.family} cluster{plural} and those of other kinds"
 
 
 def told_exchange(layout: Layout, framework: Framework) -> list[str]:

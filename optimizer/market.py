@@ -28,6 +28,7 @@ from costmodels.columns import Column
 from costmodels.device import Device
 from costmodels.goodput import spares_needed
 from costmodels.recipe import MOMENT_BYTES, Recipe
+from optimizer.failure_rates import failure_rate
 from optimizer.job import Job
 
 YEAR_S = 365.0 * 86400.0
@@ -491,7 +492,7 @@ def tariffs(site: Site, catalog: Catalog) -> list[Tariff]:
             usd_per_kwh=catalog.assumption("electricity-usd-per-kwh"),
             repairs_per_server=site.server_accelerators
             * catalog.assumption("repair-s")
-            / (catalog.assumption("accelerator-hours-per-failure") * HOUR_S),
+            / (failure_rate(site.accelerator, catalog).hours * HOUR_S),
             spare_availability=catalog.assumption("spare-availability"),
         )
         for price in cheapest.values()

@@ -374,7 +374,7 @@ def _assumptions(c: Comparison, language: Language) -> Table:
         [
             [
                 name,
-                one["value"] if isinstance(one["value"], str) else _figure(one["value"]),
+                one["value"] if isinstance(one["value"], str) else _figure(one["value"], one["interval"]),
                 unit,
                 yes if one["estimated"] else "",
                 one["date"],
@@ -396,8 +396,9 @@ def _count(number: float) -> str:
     return f"{number:,.0f}"
 
 
-def _figure(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1e3 else f"{value:.4g}"
+def _figure(value: float, interval: list[float] | None = None) -> str:
+    said = f"{value:,.0f}" if abs(value) >= 1e3 else f"{value:.4g}"
+    return said if interval is None else f"{said} ({_figure(interval[0])}–{_figure(interval[1])})"
 
 
 def _markdown(title: str, sections: Sequence[Section]) -> str:

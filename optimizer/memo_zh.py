@@ -87,7 +87,6 @@ WORDS = {
     "MFU (relative)": "MFU(相对值)",
     "tokens (relative)": "词元数(相对值)",
     "deadline (days)": "期限(天)",
-    "accelerator-hours-per-failure": "平均每次故障的卡时",
     "manual-restart-s": "中断后人工恢复训练所需时间(秒)",
     "electricity-usd-per-kwh": "电价(美元/千瓦时)",
     "depreciation-years": "折旧年限",
@@ -146,9 +145,10 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     (r"speed: profile (\S+): not fitted to measured runs, residual (\S+)", "速度:{0} 未经实测拟合,残差 {1}"),
     (r"speed: profile inherited from (\S+) \((.*)\), residual (\S+)", "速度:沿用 {0} 的参数(原文:{1}),残差 {2}"),
     (
-        r"failures: the rate is that of A100 and H100 clusters; of (\S+) no job's was found",
-        "故障:沿用 A100 与 H100 集群的故障率;未找到 {0} 作业的公开数值",
+        r"failures: of (\S+) no cluster's rate was found; it is that of the clusters of all kinds",
+        "故障:未找到 {0} 集群的公开故障率,取所有类型集群的分布",
     ),
+    (r"accelerator-hours-per-failure\.(\S+)", "平均每次故障的卡时({0})"),
     (r"export: (.*)", "出口管制(原文:{0})"),
     (r"offer (\S+): estimated (.*)", "报价 {0}:以下字段为估计值:{1}"),
     (r"offer (\S+) \(([\d-]+)\): (.*)", "报价 {0}({1},原文:{2})"),
@@ -170,7 +170,6 @@ PATTERNS: tuple[tuple[str, str], ...] = (
 
 ASSUMPTIONS = {
     "accelerator-hours-per-failure": "平均每次故障的卡时",
-    "failure-rate-log-sigma": "各集群故障率之差(对数标准差)",
     "spot-share-taken-per-month": "竞价服务器每月被收回的比例",
     "restart-s": "中断后自动恢复训练所需时间",
     "manual-restart-s": "中断后人工恢复训练所需时间",
@@ -234,7 +233,8 @@ UNITS = {
 
 def assumption_in_chinese(name: str, unit: str) -> tuple[str, str]:
     """Name and unit of an assumption; its name in the catalog stays beside the Chinese one."""
-    said = f"{ASSUMPTIONS[name]}({name})" if name in ASSUMPTIONS else name
+    known = ASSUMPTIONS.get(name.partition(".")[0])
+    said = name if known is None else f"{known}({name})"
     return said.replace("price:", "价格:").replace("fx:", "汇率:"), UNITS.get(unit, in_chinese(unit))
 
 

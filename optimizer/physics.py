@@ -28,6 +28,7 @@ from costmodels.stage import OPERATOR_SHARE, StageBytes, StageCosts
 from costmodels.step import step_seconds, whole_step_seconds
 from costmodels.storage import checkpoint_bytes
 from costmodels.utilisation import hfu, mfu, tuning_utilisation
+from optimizer.failure_rates import failure_rate
 from optimizer.job import Job
 from optimizer.market import Site
 from optimizer.recovery import recovery
@@ -184,14 +185,15 @@ def resilience(job: Job, site: Site, catalog: Catalog) -> Resilience:
     trained = total_params(a)
     if job.tuning is not None and job.tuning.adapted:
         trained = total_adapter_params(a, job.tuning.columns(site.framework).adapters)
-    failures = 1.0 / (assumed("accelerator-hours-per-failure") * HOUR_S)
+    rate = failure_rate(site.accelerator, catalog)
+    failures = 1.0 / (rate.hours * HOUR_S)
     if site.spot:
         # Of so many servers, this share is taken back within a month, whatever their age.
         taken = -math.log1p(-assumed("spot-share-taken-per-month")) / MONTH_S
         failures += taken / site.server_accelerators
     return Resilience.from_values(
         failures_per_accelerator_s=failures,
-        rate_log_sigma=assumed("failure-rate-log-sigma"),
+        rate_log_sigma=rate.log_sigma,
         checkpoint_bytes=checkpoint_bytes(trained, recipe),
         accelerator_bytes_per_s=assumed("checkpoint-bytes-per-s-per-accelerator"),
         longest_checkpoint_s=assumed("checkpoint-write-s"),

@@ -6,9 +6,6 @@ from catalogs.catalog import Catalog
 from costmodels.goodput import Recovery
 from optimizer.job import RecoveryName
 
-RATED_FAMILIES = ("ampere", "hopper")
-"""Accelerators of the clusters behind ``accelerator-hours-per-failure``; others inherit their rate."""
-
 ASSUMED: dict[RecoveryName, tuple[str, ...]] = {
     "automatic": ("restart-s",),
     "manual": ("manual-restart-s", "manual-restart-log-sigma"),

@@ -6,11 +6,13 @@ Every figure is a comparison made again under changed conditions, over the same 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from catalogs.assumption import Assumption
 from catalogs.catalog import Catalog
 from catalogs.errors import InfeasibleError, UnknownNameError, UsageError
 from catalogs.naming import unknown_name
@@ -18,8 +20,9 @@ from catalogs.offer import Currency, Offer
 from costmodels.columns import Column
 from costmodels.finance import break_even_months, break_even_utilisation
 from costmodels.run import DAY_S
-from optimizer.catalog_variant import with_assumptions, with_currencies, with_offers
+from optimizer.catalog_variant import restated, with_assumption, with_assumptions, with_currencies, with_offers
 from optimizer.contenders import Conditions, Contender, Front, contender, contenders, offered
+from optimizer.failure_rates import STATED, failure_rate, failure_rates
 
 PRICE_SWING = 0.2
 """Relative swing of prices in the tornado."""
@@ -254,15 +257,16 @@ def _repriced(now: Conditions, offer: Offer, price: float) -> dict[str, Offer]:
 def _swings(found: list[Front], now: Conditions) -> list[tuple[str, float, float, Change]]:
     """What the tornado varies, from where to where."""
     assumed = now.catalog.assumption
-    factor = math.exp(NORMAL_95 * assumed("failure-rate-log-sigma"))
-    hours = assumed("accelerator-hours-per-failure")
     rows: list[tuple[str, float, float, Change]] = [
         ("MFU (relative)", 1 - SWING, 1 + SWING, lambda c, x: replace(c, slowdown=c.slowdown / x)),
         ("tokens (relative)", 1 - SWING, 1 + SWING, _tokens),
-        ("accelerator-hours-per-failure", hours / factor, hours * factor, _assume("accelerator-hours-per-failure")),
         ("electricity-usd-per-kwh", 0.056, 0.1729, _assume("electricity-usd-per-kwh")),
         ("depreciation-years", 3.0, 6.0, _assume("depreciation-years")),
     ]
+    if now.job.goodput is None:
+        kinds = (front.site.accelerator for front in found)
+        intervals = ((rate.told, rate.told.interval) for rate in failure_rates(kinds, now.catalog))
+        rows += [(told.name, *ends, _restate(told)) for told, ends in intervals if ends is not None]
     if now.job.recovery == "manual" and now.job.goodput is None:
         seconds, teams = assumed("manual-restart-s"), math.exp(NORMAL_95 * assumed("manual-restart-log-sigma"))
         rows.append(("manual-restart-s", seconds / teams, seconds * teams, _assume("manual-restart-s")))
@@ -284,6 +288,10 @@ def _tokens(now: Conditions, factor: float) -> Conditions:
 
 def _assume(name: str) -> Change:
     return lambda now, value: replace(now, catalog=with_assumptions(now.catalog, {name: value}))
+
+
+def _restate(record: Assumption) -> Change:
+    return lambda now, value: replace(now, catalog=with_assumption(now.catalog, restated(record, value)))
 
 
 def _deadline(now: Conditions, days: float) -> Conditions:
@@ -325,14 +333,16 @@ def check_ranges(ranges: Mapping[str, Range], catalog: Catalog, ranked: list[Con
         UsageError: a range is upside down, not finite, or not above zero.
         UnknownNameError: it names nothing that a bill reads.
     """
+    kinds = [one.front.site.accelerator for one in ranked]
     known = {*catalog.assumptions, *(f"price:{one.offer.name}" for one in ranked), "mfu"}
+    known |= {STATED, *(rate.told.name for rate in failure_rates(kinds, catalog))}
     known |= {f"fx:{code}" for code in catalog.currencies}
     for name, (low, high) in ranges.items():
         if name not in known:
             raise UnknownNameError(unknown_name("range", name, known))
         if not (math.isfinite(low) and math.isfinite(high)) or low > high:
             raise UsageError(f"--range {name}: {low:g} to {high:g} is upside down or not finite; give LOW:HIGH")
-        if low < 0 or (low == 0 and name.split(":")[0] in {"price", "fx", "mfu"}):
+        if low < 0 or (low == 0 and re.split("[:.]", name)[0] in {"price", "fx", "mfu", STATED}):
             raise UsageError(f"--range {name}: {low:g} is not a possible value")
 
 
@@ -347,17 +357,18 @@ def monte_carlo(
 ) -> list[Outcome]:
     """Costs and days of the contenders' plans under drawn prices, rates, speeds and failures.
 
-    Ranges are uniform and independent. The error of the step time is one draw per hardware (its offers share it), that
-    of the goodput one for all. The plans stay as they are: one decides before one knows.
+    Ranges are uniform and independent. The error of the step time is one draw per hardware (its offers share it). So is
+    the luck with failures. The failure rate is drawn from its distribution, a part of it once for all hardware: the
+    team's (:class:`~optimizer.failure_rates.FailureRate`). The plans stay as they are: one decides before one knows.
 
     Args:
         ranked: contenders of :func:`~optimizer.contenders.contenders`.
         now: for deadline and catalog.
         ranges: LOW, HIGH by ``price:OFFER`` (in the offer's currency), ``fx:CODE``, ``mfu`` (relative), or an
-            assumption's name.
+            assumption's name; ``accelerator-hours-per-failure``, of all or with ``.FAMILY``, replaces the drawn rate.
         draws: how many.
         seed: of the generator; the same seed gives the same answer.
-        model_error: False leaves out the error of step time and goodput.
+        model_error: False leaves out the errors of step time, failure rate and luck.
 
     Raises:
         UsageError, UnknownNameError: see :func:`check_ranges`.
@@ -369,11 +380,19 @@ def monte_carlo(
     drawn = {name: generator.uniform(*ranges[name], size=draws) for name in sorted(ranges)}
     names = sorted({one.hardware for one in ranked})
     step = {name: generator.standard_normal(draws) for name in names}
-    failures = generator.standard_normal(draws)
+    luck = {name: generator.standard_normal(draws) for name in names}
+    team = generator.standard_normal(draws)
+    kinds = sorted({one.front.site.accelerator.family for one in ranked})
+    kind = {name: generator.standard_normal(draws) for name in kinds}
     costs, days = [], []
     for one in ranked:
-        error = one.step_sigma * step[one.hardware] + one.goodput_log_sigma * failures
-        took = one.days * np.exp(error * model_error) / drawn.get("mfu", np.ones(draws))
+        accelerator = one.front.site.accelerator
+        rate = failure_rate(accelerator, now.catalog)
+        own = math.sqrt(max(rate.log_sigma**2 - rate.team_log_sigma**2, 0.0))
+        error = rate.team_log_sigma * team + own * kind[accelerator.family]
+        hours = drawn.get(rate.told.name, drawn.get(STATED, rate.hours * np.exp(error * model_error)))
+        error = one.step_sigma * step[one.hardware] + one.luck_log_sigma * luck[one.hardware]
+        took = one.days * one.delay(hours, rate.hours) * np.exp(error * model_error) / drawn.get("mfu", np.ones(draws))
         values = dict(one.values) | {name: value for name, value in drawn.items() if name in one.values}
         values["price"] = drawn.get(f"price:{one.offer.name}", one.values["price"])
         values["fx"] = drawn.get(f"fx:{one.offer.currency.lower()}", one.values["fx"])

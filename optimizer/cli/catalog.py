@@ -12,7 +12,8 @@ from optimizer.cli.options import CatalogDirs, Json
 Kind = Annotated[
     str | None,
     typer.Argument(
-        help="accelerators, servers, fabrics, models, frameworks, profiles, offers, currencies, assumptions, trainings."
+        help="accelerators, servers, fabrics, models, frameworks, profiles, offers, currencies, assumptions, regions, "
+        "trainings, interruptions."
     ),
 ]
 

@@ -24,6 +24,7 @@ _COLUMNS = {
     "assumptions": "title value",
     "regions": "electricity_per_kwh currency carbon_kg_per_kwh",
     "trainings": "model accelerator accelerators tokens hours days",
+    "interruptions": "accelerator accelerators hours_per_interruption interruptions",
 }
 """What ``catalog list`` shows of each kind besides name and date."""
 

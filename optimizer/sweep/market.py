@@ -27,6 +27,7 @@ READ_KINDS = (
     "offers",
     "currencies",
     "assumptions",
+    "interruptions",
 )
 """Kinds of records that planning looks at."""
 

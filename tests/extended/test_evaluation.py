@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from costmodels.adapters import total_adapter_params
-from costmodels.goodput import goodput, log_sigma, lost_time_sigma_s
+from costmodels.goodput import goodput, lost_time_sigma_s, optimal_interval_s
+from costmodels.interval import NORMAL_90
 from costmodels.layout import Pipe, Shard
 from costmodels.stage import stage_params
 from optimizer.configuration import Layout, configure
@@ -191,7 +192,11 @@ def test_no_interval_between_checkpoints_is_better_than_the_solved_one(
     mtbi = reliability.mtbi_s(n)
     share = goodput(mtbi, tried, reliability.checkpoint_s, reliability.recovery)
     spread = lost_time_sigma_s(np.asarray(work), mtbi, tried, reliability.recovery)
-    sigma = log_sigma(share, resilience.rate_log_sigma, np.asarray(work), spread)
+    # Who finds that failures are more frequent checkpoints as much more often.
+    often = mtbi * np.exp(-NORMAL_90 * resilience.rate_log_sigma)
+    shorter = tried / solved * optimal_interval_s(often, reliability.checkpoint_s)
+    rates = np.log(share / goodput(often, shorter, reliability.checkpoint_s, reliability.recovery)) / NORMAL_90
+    sigma = np.hypot(rates, spread * share / work)
     latest = work / share * np.exp(NormalDist().inv_cdf(confidence) * np.hypot(sigma, 0.1))
     assert latest[-1] <= latest.min() * (1 + 1e-4)
 

@@ -12,6 +12,7 @@ from catalogs.offer import Offer
 from optimizer.catalog_variant import with_assumptions, with_offers
 from optimizer.job import Job, RecoveryName
 from optimizer.market import USUAL_FRAMEWORK
+from tests.optimizer.site_inputs import with_failures
 
 SHIPPED = Catalog()
 DAY_S = 86400.0
@@ -137,10 +138,11 @@ def drawn_job(seed: int) -> tuple[Job, Catalog]:
         confidence=rng.choice((0.5, 0.5, 0.5, 0.9)),
     )
     # Failures that hardly count, and ones so frequent that they decide over the size of the cluster.
-    failing = {"accelerator-hours-per-failure": rng.choice((47_300.0, 60.0)), "repair-s": rng.choice((2e5, 9e3))}
+    hours, repair = rng.choice((47_300.0, 60.0)), {"repair-s": rng.choice((2e5, 9e3))}
     if job.goodput is None:
         job = replace(job, recovery=rng.choice(get_args(RecoveryName)))
-    return job, with_assumptions(with_offers(SHIPPED, {o.name: o for o in offers}), failing)
+    catalog = with_assumptions(with_offers(SHIPPED, {o.name: o for o in offers}), repair)
+    return job, catalog if hours > 60 else with_failures(catalog, hours)
 
 
 def with_limits(job: Job, seed: int, cheapest: tuple[float, float], fastest: tuple[float, float]) -> Job:

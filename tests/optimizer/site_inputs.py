@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from catalogs.assumption import Assumption
+from catalogs.catalog import Catalog
+from optimizer.catalog_variant import with_assumption
+from optimizer.failure_rates import STATED
 from optimizer.job import Job
 from optimizer.market import Site
 from tests.oracle.inputs import Inputs
@@ -19,3 +23,9 @@ def oracle_inputs(site: Site, job: Job) -> Inputs:
         job.optimizer,
         site.spot,
     )
+
+
+def with_failures(catalog: Catalog, hours: float) -> Catalog:
+    """The catalog in which every accelerator interrupts a job once in so many hours, for certain."""
+    said = Assumption(name=STATED, value=hours, unit="hours", date="2026", sources={"*": "stated"})
+    return with_assumption(catalog, said)

@@ -219,7 +219,7 @@ def check_block(one: SiteSearch, block: Block, job: Job, catalog: Catalog) -> No
                 offer = tariff.price.offer
                 cap = offer.max_servers * x.per_server if offer.max_servers else math.inf
                 terms = (tariff.server_w, tariff.pue, tariff.usd_per_kwh)
-                spares = partial(spares_of, unit=x.per_server, catalog=catalog)
+                spares = partial(spares_of, unit=x.per_server, accelerator=x.accelerator, catalog=catalog)
                 price = Price(
                     offer.name,
                     offer.tenure,

@@ -18,12 +18,13 @@ from catalogs.profile import Profile
 from optimizer.bounds import Objective
 from optimizer.catalog_variant import with_assumptions, with_fabric
 from optimizer.configuration import Layout, configure
+from optimizer.failure_rates import failure_rate
 from optimizer.job import Job, RecoveryName
 from optimizer.market import Price as MarketPrice
 from optimizer.market import Site, Tariff, sites
 from optimizer.physics import Physics
 from optimizer.search import search
-from tests.optimizer.site_inputs import oracle_inputs
+from tests.optimizer.site_inputs import oracle_inputs, with_failures
 from tests.oracle.inputs import PEAK_DTYPE, Cut
 from tests.oracle.parameters import Arch, partition_possible
 from tests.oracle.run import goodput_of, spares_of
@@ -232,7 +233,7 @@ def test_every_figure_agrees_with_the_second_implementation(case: tuple[Job, Sit
         usd_per_kwh=0.0861,
         repairs_per_server=site.server_accelerators
         * CATALOG.assumption("repair-s")
-        / CATALOG.assumption("accelerator-hours-per-failure")
+        / failure_rate(site.accelerator, CATALOG).hours
         / 3600.0,
         spare_availability=CATALOG.assumption("spare-availability"),
     )
@@ -246,7 +247,7 @@ def test_every_figure_agrees_with_the_second_implementation(case: tuple[Job, Sit
         watts=700.0 * site.server_accelerators,
         pue=1.54,
         usd_per_kwh=0.0861,
-        spares=lambda servers: spares_of(servers, site.server_accelerators, CATALOG),
+        spares=lambda servers: spares_of(servers, site.server_accelerators, site.accelerator, CATALOG),
         least_servers=offer.min_servers or 1,
         least_hours=offer.min_hours or 0.0,
     )
@@ -396,7 +397,7 @@ def test_caps_and_ways_of_paying_compete_as_in_plain_enumeration(offers_with_cap
 @pytest.mark.parametrize("name", ["a deadline that binds", "bought within a budget", "experts"])
 def test_failures_that_cost_much_move_the_optimum_as_in_plain_enumeration(name: str) -> None:
     """So frequent that goodput falls from 91% on 8 accelerators to 83% on 32, and two servers need three spares."""
-    frail = with_assumptions(CATALOG, {"accelerator-hours-per-failure": 60.0, "repair-s": 9000.0})
+    frail = with_assumptions(with_failures(CATALOG, 60.0), {"repair-s": 9000.0})
     check(replace(JOBS[name], hardware=("a800-sxm-80g",)), frail, "cost")
     stated = replace(JOBS[name], hardware=("a800-sxm-80g",), goodput=0.9)
     check(stated, frail, "cost")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
+from catalogs.accelerator import Accelerator
 from catalogs.catalog import Catalog
 from optimizer.job import Job
+from tests.oracle.failure_rates import hours_and_sigma
 from tests.oracle.inputs import Inputs, Recipe
 from tests.oracle.parameters import Arch, total_parameters
 
@@ -26,7 +28,7 @@ def gap_and_stall(job: Job, catalog: Catalog, x: Inputs, world: int) -> tuple[fl
     value, w = catalog.assumption, Recipe(x)
     size = total_parameters(Arch(job.model)) * (w.parameter + w.master + w.moment)
     stall = min(size / (world * value("checkpoint-bytes-per-s-per-accelerator")), value("checkpoint-write-s"))
-    rate = world / (value("accelerator-hours-per-failure") * HOUR)
+    rate = world / (hours_and_sigma(x.accelerator, catalog)[0] * HOUR)
     if x.spot:
         rate += world / x.per_server * -math.log(1 - value("spot-share-taken-per-month")) / (30 * 24 * HOUR)
     return 1 / rate, stall
@@ -43,7 +45,9 @@ def failures_variance(job: Job, catalog: Catalog, x: Inputs, world: int, wall: f
     if job.recovery == "replica":
         fixed, work = value("replica-stall-s") + fixed * value("replica-share"), 0.0
     squares = fixed**2 + fixed * work + work**2 / 3  # of the restart and a uniform part of the interval
-    variance = ((1 - goodput) * value("failure-rate-log-sigma")) ** 2 + squares * goodput / gap / wall
+    often = gap * math.exp(-1.6449 * hours_and_sigma(x.accelerator, catalog)[1])  # for one cluster in twenty, or less
+    lower = share(often, interval(often, stall), stall, job.recovery, catalog)
+    variance = (math.log(goodput / lower) / 1.6449) ** 2 + squares * goodput / gap / wall
     if job.recovery == "manual":
         variance += (fixed / (gap + fixed) * value("manual-restart-log-sigma")) ** 2
     return variance
@@ -71,10 +75,10 @@ def share(gap: float, work: float, stall: float, recovery: str, catalog: Catalog
     return work / wall
 
 
-def spares_of(servers: int, unit: int, catalog: Catalog) -> int:
+def spares_of(servers: int, unit: int, accelerator: Accelerator, catalog: Catalog) -> int:
     """The smallest number that servers in repair exceed with at most the stated probability."""
     value = catalog.assumption
-    mean = servers * unit * value("repair-s") / (value("accelerator-hours-per-failure") * HOUR)
+    mean = servers * unit * value("repair-s") / (hours_and_sigma(accelerator, catalog)[0] * HOUR)
     if mean > 500:
         return math.ceil(mean + NormalDist().inv_cdf(value("spare-availability")) * math.sqrt(mean))
     count, term = 0, math.exp(-mean)

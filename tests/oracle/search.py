@@ -107,7 +107,7 @@ def _sites(
             catalog.assumption("pue"),
             catalog.assumption("electricity-usd-per-kwh"),
             offer.max_servers * unit if offer.max_servers else math.inf,
-            lambda servers, unit=unit: spares_of(servers, unit, catalog),
+            lambda servers, unit=unit: spares_of(servers, unit, accelerator, catalog),
             offer.min_servers or 1,
             offer.min_hours or 0.0,
         )

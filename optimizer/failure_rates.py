@@ -1,0 +1,162 @@
+"""How often an accelerator interrupts a job: the clusters that published it, pooled by generation.
+
+The logarithm of the accelerator-hours between two interruptions of a cluster is normal about that of its generation
+(the family of the accelerator), with the spread of teams; generations are normal about one mean, with a spread of their
+own; what was counted adds its Poisson noise, ``1/n`` in variance. Both spreads are unknown, and so integrated over:
+with few clusters nobody knows them well, and that belongs into the interval. A generation of which nobody published
+anything has the distribution of all generations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from catalogs.accelerator import Accelerator
+from catalogs.assumption import Assumption
+from catalogs.catalog import Catalog
+from catalogs.errors import DataFileError
+from costmodels.columns import Column
+from costmodels.interval import NORMAL_90
+
+STATED = "accelerator-hours-per-failure"
+"""Assumption of the user's that replaces the rate, of all accelerators or (with ``.FAMILY``) of one generation."""
+
+PRIOR_LOG_SIGMA = math.log(2.0)
+"""Scale of the half-normal priors of both spreads: teams and generations differ by a factor of two, more or less."""
+
+SPREADS = np.arange(0.02, 3.0, 0.04)
+"""Standard deviations over which both spreads are integrated."""
+
+
+@dataclass(frozen=True)
+class FailureRate:
+    """Accelerator-hours between two interruptions of a job on hardware of one generation.
+
+    Attributes:
+        told: as an assumption: median, 90% interval, source, date.
+        clusters: published ones of the generation behind it (0: none; None: the user states the rate).
+        log_sigma: standard deviation of the logarithm for the next cluster.
+        team_log_sigma: what of it comes from the team, so is the same whichever hardware the team takes.
+    """
+
+    told: Assumption
+    clusters: int | None
+    log_sigma: float
+    team_log_sigma: float
+
+    @property
+    def hours(self) -> float:
+        """The median."""
+        return self.told.value
+
+
+def failure_rate(accelerator: Accelerator, catalog: Catalog) -> FailureRate:
+    """The rate of an accelerator: as the user's catalog states it, else from the published clusters.
+
+    Raises:
+        DataFileError: a stated rate is not above 0, or there is neither a stated one nor a published cluster.
+    """
+    name = f"{STATED}.{accelerator.family}"
+    stated = catalog.assumptions.get(name) or catalog.assumptions.get(STATED)
+    if stated is not None:
+        return _stated(stated)
+    published = tuple(catalog.interruptions.values())
+    if not published:
+        raise DataFileError(f"no record under interruptions/ and no assumption {STATED}; give one of them")
+    families = tuple(catalog.accelerators[one.accelerator].family for one in published)
+    counted = tuple((one.hours_per_interruption, one.interruptions or math.inf) for one in published)
+    found = pooled(counted, families, accelerator.family)
+    own = [one for one, family in zip(published, families, strict=True) if family == accelerator.family]
+    reach = math.exp(NORMAL_90 * found.log_sigma)
+    hours = math.exp(found.log_mean)
+    behind = (
+        "; ".join(f"{one.name} ({one.sources['*']})" for one in own) or f"none is published for {accelerator.family}"
+    )
+    told = Assumption(
+        name=name,
+        title=f"Accelerator-hours between unexpected interruptions of a job ({accelerator.family})",
+        value=hours,
+        low=hours / reach,
+        high=hours * reach,
+        unit="hours",
+        date=max(one.date for one in published),
+        sources={"*": f"{behind}; pooled with all {len(published)} published clusters (interruptions/)"},
+        estimated=() if own else ("value",),
+    )
+    return FailureRate(told, len(own), found.log_sigma, found.team_log_sigma)
+
+
+def failure_rates(accelerators: Iterable[Accelerator], catalog: Catalog) -> list[FailureRate]:
+    """The rates behind some accelerators, each once, in their order."""
+    return list({rate.told.name: rate for one in accelerators for rate in [failure_rate(one, catalog)]}.values())
+
+
+def _stated(told: Assumption) -> FailureRate:
+    low, high = told.interval or (told.value, told.value)
+    if not low > 0:
+        raise DataFileError(f"assumption {told.name}: {low:g} hours are not above 0; correct it")
+    sigma = math.log(high / low) / (2 * NORMAL_90)
+    return FailureRate(told, None, sigma, sigma)
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """The logarithm of the hours of the next cluster, taken to be normal.
+
+    Attributes:
+        log_mean, log_sigma: of it.
+        team_log_sigma: root mean square of the spread of teams.
+    """
+
+    log_mean: float
+    log_sigma: float
+    team_log_sigma: float
+
+
+@lru_cache(maxsize=256)
+def pooled(counted: tuple[tuple[float, float], ...], families: tuple[str, ...], family: str) -> Pooled:
+    """The next cluster of a generation, given the published ones.
+
+    Args:
+        counted: accelerator-hours per interruption and number of interruptions (infinite: no noise) of each.
+        families: generation of each.
+        family: of the next.
+
+    Source: Gelman et al., Bayesian Data Analysis, section 5.4 (a normal hierarchy with an unknown spread), with two.
+    """
+    hours, counts = np.array(counted).T
+    teams, generations = np.meshgrid(SPREADS, SPREADS, indexing="ij")
+    log_odds = -(teams**2 + generations**2) / (2 * PRIOR_LOG_SIGMA**2)
+    precision = weighted = squares = np.zeros_like(teams)
+    mean_of: dict[str, tuple[Column, Column]] = {}
+    for one in dict.fromkeys(families):
+        rows = np.array([other == one for other in families])
+        logs = np.log(hours[rows])
+        weights = 1.0 / (teams[..., None] ** 2 + 1.0 / counts[rows])
+        total = weights.sum(-1)
+        mean = (weights * logs).sum(-1) / total
+        within = np.log(weights).sum(-1) - np.log(total) - (weights * (logs - mean[..., None]) ** 2).sum(-1)
+        variance = 1.0 / total + generations**2
+        log_odds = log_odds + (within - np.log(variance)) / 2
+        precision, weighted = precision + 1 / variance, weighted + mean / variance
+        squares = squares + mean**2 / variance
+        mean_of[one] = mean, 1.0 / total
+    centre = weighted / precision
+    log_odds = log_odds - (np.log(precision) + squares - weighted * centre) / 2
+    odds = np.exp(log_odds - log_odds.max())
+    odds /= odds.sum()
+    if family in mean_of:
+        own, noise = mean_of[family]
+        drawn = noise / (noise + generations**2)
+        middle = drawn * centre + (1 - drawn) * own
+        spread = (1 - drawn) * noise + drawn**2 / precision
+    else:
+        middle, spread = centre, generations**2 + 1 / precision
+    log_mean = float((odds * middle).sum())
+    variance = float((odds * (spread + teams**2 + (middle - log_mean) ** 2)).sum())
+    return Pooled(log_mean, math.sqrt(variance), math.sqrt(float((odds * teams**2).sum())))
