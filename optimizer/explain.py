@@ -40,8 +40,8 @@ def told_goodput(one: Configuration, job: Job, catalog: Catalog) -> str:
     expected = f"{_count(one.interruptions)} interruptions expected, {told_rate(one, catalog)}"
     cost = told_recovery(job.recovery, catalog)
     return (
-        f"goodput {one.goodput:.1%}: {expected}, each of which costs {cost}; a checkpoint every {minutes:.0f} min stops "
-        f"training for {one.checkpoint_s:.0f} s; --recovery and --goodput state others"
+        f"goodput {one.goodput:.1%}: {expected}, each of which costs {cost}; a checkpoint every {minutes:.0f} min "
+        f"stops training for {one.checkpoint_s:.0f} s; --recovery and --goodput state others"
     )
 
 
