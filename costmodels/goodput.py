@@ -214,6 +214,10 @@ class Resilience(Columns):
         )
         return Reliability(self.failures_per_accelerator_s, stall, self.recovery)
 
+    def bytes_per_s(self, accelerators: Column) -> Column:
+        """What the storage of the cluster takes while a checkpoint is written."""
+        return self.checkpoint_bytes / self.on(accelerators).checkpoint_s
+
     def interval_s(self, accelerators: Column) -> Column:
         """Seconds of work between two checkpoints."""
         one = self.on(accelerators)

@@ -32,6 +32,33 @@ def checkpoint_seconds(
     return size_bytes / np.minimum(servers * server_bytes_per_s, store_bytes_per_s)
 
 
+def store_bytes(kept_bytes: Column, bytes_per_s: Column, most_bytes_per_s_per_byte: Column) -> Column:
+    """Capacity of a store that keeps so much and takes so much per second: the larger of the two needs.
+
+    >>> float(store_bytes(np.asarray(27e12), np.asarray(100e9), np.asarray(1e9 / 1e12))) / 1e12
+    100.0
+    """
+    return np.maximum(kept_bytes, bytes_per_s / most_bytes_per_s_per_byte)
+
+
+def store_rent_usd(
+    capacity_bytes: Column,
+    bytes_per_s: Column,
+    usd_per_byte: Column,
+    included_bytes_per_s_per_byte: Column,
+    usd_per_byte_per_s: Column,
+) -> Column:
+    """Rent of a store: its capacity, and the bandwidth beyond what comes with that.
+
+    100 TB for 135 USD each with 0.1 GB/s per TB; of 100 GB/s, 90 are paid for at 500 USD:
+
+    >>> float(store_rent_usd(100e12, np.asarray(100e9), 135 / 1e12, 0.1e9 / 1e12, 500 / 1e9).round(2))
+    58500.0
+    """
+    beyond = np.maximum(bytes_per_s - capacity_bytes * included_bytes_per_s_per_byte, 0.0)
+    return capacity_bytes * usd_per_byte + beyond * usd_per_byte_per_s
+
+
 def dataset_bytes(tokens: Column, vocab: Column) -> Column:
     """Bytes of tokenised data: two bytes per token up to a vocabulary of 65,536, else four (Megatron-LM's rule).
 

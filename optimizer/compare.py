@@ -70,6 +70,9 @@ READ = (
     "storage-least-tb",
     "storage-bytes-per-s-per-tb",
     "storage-rent-usd-per-tb-month",
+    "storage-rent-bytes-per-s-per-tb",
+    "storage-rent-most-bytes-per-s-per-tb",
+    "storage-rent-usd-per-gb-s-month",
     "egress-usd-per-gb",
     "carbon-kg-per-kwh",
 )

@@ -24,6 +24,7 @@ from costmodels.finance import MONTH_H, energy_kwh
 from costmodels.goodput import Resilience
 from costmodels.interval import combined_sigma, interval_90, probability_below
 from costmodels.run import DAY_S
+from costmodels.storage import store_bytes, store_rent_usd
 from optimizer.configuration import Configuration, Layout, configure
 from optimizer.job import Job
 from optimizer.leaders import Leader
@@ -167,6 +168,14 @@ class Contender:
             cost_usd=self.cost_usd,
         )
 
+    @property
+    def storage(self) -> tuple[float, float]:
+        """Capacity and bandwidth of the storage, bought or rented, in bytes and bytes per second."""
+        if self.owned is not None:
+            return float(self.owned.site.storage_bytes), float(self.owned.site.storage_bytes_per_s)
+        assert self.rented is not None
+        return float(self.rented.storage_bytes(self.values)), float(self.rented.storage_bytes_per_s)
+
     def _survival(self) -> dict[str, Any]:
         """Interruptions, checkpoints and spares of the plan (no interruptions where the goodput is stated)."""
         spares = 0 if self.owned is None else int(self.owned.site.spares)
@@ -245,8 +254,8 @@ class Contender:
             "spares": None if site is None else int(site.spares),
             "power_w": None if site is None else float(site.power_w),
             "racks": None if site is None else int(site.racks),
-            "storage_bytes": None if site is None else float(site.storage_bytes),
-            "storage_bytes_per_s": None if site is None else float(site.storage_bytes_per_s),
+            "storage_bytes": self.storage[0],
+            "storage_bytes_per_s": self.storage[1],
             "best": best,
         }
 
@@ -347,8 +356,7 @@ def contender(front: Front, offer: Offer, tenure: Tenure, now: Conditions) -> Co
     share, sigma = modelled_goodput(now.job, survival, front.accelerators, front.days * now.slowdown)
     days = front.days * now.slowdown / share
     owned = ownership(offer, front.servers, now.job, survival, now.catalog, now.terms) if tenure == "buy" else None
-    stored, moved = stored_bytes(now.job, survival, now.catalog), float(survival.checkpoint_bytes)
-    rental = _Rental(offer, front.servers, front.site.server_accelerators, stored, moved)
+    rental = _Rental.of(offer, front.servers, front.site.server_accelerators, now, survival)
     bill = rental.bill(values, days) if owned is None else owned.bill(values, days * 24.0)
     cost = np.asarray(sum(bill.values(), start=np.zeros(())))
     most = math.inf if offer.max_servers is None else offer.max_servers * front.site.server_accelerators
@@ -367,7 +375,7 @@ def contender(front: Front, offer: Offer, tenure: Tenure, now: Conditions) -> Co
         front=front,
         place=place,
         owned=None if owned is None else ownership(offer, servers, now.job, survival, now.catalog, now.terms),
-        rented=None if owned is not None else replace(rental, servers=servers),
+        rented=None if owned is not None else _Rental.of(offer, servers, rental.server_accelerators, now, survival),
         values=values,
         survival=survival,
         goodput=float(share[place]),
@@ -387,8 +395,20 @@ class _Rental:
     offer: Offer
     servers: Column
     server_accelerators: int
-    stored_bytes: float
+    kept_bytes: float
     moved_bytes: float
+    storage_bytes_per_s: Column
+
+    @classmethod
+    def of(cls, offer: Offer, servers: Column, size: int, now: Conditions, survival: Resilience) -> _Rental:
+        """Clusters of so many servers of a size, for a job."""
+        kept, moved = stored_bytes(now.job, survival, now.catalog), float(survival.checkpoint_bytes)
+        return cls(offer, servers, size, kept, moved, survival.bytes_per_s(servers * size))
+
+    def storage_bytes(self, values: Values) -> Column:
+        """Capacity of the storage, of what is kept or of what the bandwidth needs."""
+        most = values["storage-rent-most-bytes-per-s-per-tb"] / 1e12
+        return store_bytes(np.asarray(self.kept_bytes), self.storage_bytes_per_s, most)
 
     def bill(self, values: Values, days: Column) -> dict[str, Column]:
         """USD by component: whole servers, at least the fewest that are let and for the shortest term."""
@@ -397,10 +417,16 @@ class _Rental:
         hourly = values["price"] * values["fx"] / per_unit
         servers = np.maximum(self.servers, float(offer.min_servers or 1))
         size, term = np.asarray(float(self.server_accelerators)), np.asarray(term_s(offer))
-        months = days * 24.0 / MONTH_H
+        monthly = store_rent_usd(
+            self.storage_bytes(values),
+            self.storage_bytes_per_s,
+            values["storage-rent-usd-per-tb-month"] / 1e12,
+            values["storage-rent-bytes-per-s-per-tb"] / 1e12,
+            values["storage-rent-usd-per-gb-s-month"] / 1e9,
+        )
         return {
             "rent": rent_usd(servers, size, hourly, days * 24.0 * HOUR_S, term),
-            "storage": self.stored_bytes / 1e12 * values["storage-rent-usd-per-tb-month"] * months,
+            "storage": monthly * days * 24.0 / MONTH_H,
             "egress": self.moved_bytes / 1e9 * values["egress-usd-per-gb"] * np.ones_like(days),
         }
 

@@ -214,6 +214,7 @@ def _clusters(c: Comparison, language: Language) -> Table:
         site = one.owned.site if one.owned else None
         theirs = _say("the provider's", language)
         tree = site.network if site else None
+        held, bandwidth = one.storage
         rows.append(
             [
                 f"{one.hardware} {_say(one.tenure, language)}",
@@ -223,9 +224,7 @@ def _clusters(c: Comparison, language: Language) -> Table:
                 else f"{int(tree.tiers)}: {int(tree.leaves)} + {int(tree.spines)} + {int(tree.cores)}",
                 theirs if tree is None else f"{int(tree.cables):,}",
                 theirs if site is None else f"{int(site.spares)}",
-                theirs
-                if site is None
-                else f"{float(site.storage_bytes) / 1e15:.2f} PB, {site.storage_bytes_per_s / 1e9:.0f} GB/s",
+                f"{held / 1e15:.2f} PB, {bandwidth / 1e9:.0f} GB/s",
                 theirs if site is None else f"{float(site.power_w) / 1e6:.2f} MW",
                 theirs if site is None else f"{int(site.racks)}",
                 f"{one.energy_kwh / 1e6:.2f} GWh",

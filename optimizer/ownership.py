@@ -19,6 +19,7 @@ from costmodels.columns import Column
 from costmodels.fabric import Tree, fat_tree
 from costmodels.finance import MONTH_H, YEAR_H, hourly_usd, yearly_capital_usd
 from costmodels.goodput import Resilience, spares_needed
+from costmodels.storage import store_bytes
 from optimizer.job import Job
 
 Charge = Literal["pro-rata", "full"]
@@ -176,12 +177,14 @@ def surroundings(offer: Offer, servers: Column, job: Job, survival: Resilience, 
     )
     network_w = network.switches * assumed("switch-w") + network.transceivers * assumed("transceiver-w")
     power_w = accelerators * per_accelerator + network_w
-    bytes_per_s = survival.checkpoint_bytes / survival.on(accelerators).checkpoint_s
+    bytes_per_s = survival.bytes_per_s(accelerators)
     kept = max(stored_bytes(job, survival, catalog), assumed("storage-least-tb") * 1e12)
     return Site(
         network=network,
         spares=spares,
-        storage_bytes=np.maximum(kept, bytes_per_s / assumed("storage-bytes-per-s-per-tb") * 1e12),
+        storage_bytes=store_bytes(
+            np.asarray(kept), bytes_per_s, np.asarray(assumed("storage-bytes-per-s-per-tb") / 1e12)
+        ),
         storage_bytes_per_s=bytes_per_s,
         power_w=power_w,
         racks=np.ceil(power_w / (assumed("rack-kw") * 1000.0)),

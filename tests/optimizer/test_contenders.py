@@ -11,7 +11,7 @@ from catalogs import Catalog
 from catalogs.errors import UsageError
 from costmodels.fabric import fat_tree
 from optimizer.catalog_variant import with_assumptions, with_offers
-from optimizer.contenders import Conditions, Contender, Front, contenders, fronts, modelled_goodput
+from optimizer.contenders import Conditions, Contender, Front, contender, contenders, fronts, modelled_goodput
 from optimizer.job import Job
 from optimizer.ownership import Terms, ownership, values_of
 from optimizer.physics import resilience
@@ -58,11 +58,14 @@ def test_ranking_is_by_cost_and_sums_to_the_cent(found: list[Front], job: Job, c
         assert {name: float(usd) for name, usd in again.items()} == pytest.approx(one.cost)
 
 
+RENTED_STORAGE = ("storage-rent-usd-per-tb-month", "storage-rent-usd-per-gb-s-month")
+
+
 @pytest.mark.parametrize("share", [0.6, 0.9])
 def test_rent_is_that_of_the_exact_search(found: list[Front], job: Job, catalog: Catalog, share: float) -> None:
     """The front gives what a search for this price and goodput gives."""
     stated = replace(job, goodput=share)
-    ours = best(found, "rent", stated, with_assumptions(catalog, {"storage-rent-usd-per-tb-month": 0.0}))
+    ours = best(found, "rent", stated, with_assumptions(catalog, dict.fromkeys(RENTED_STORAGE, 0.0)))
     theirs = plan(replace(stated, hardware=("a800-sxm-80g",), tenures=("on_demand",)), catalog, top=0).best
     assert (ours.cost["rent"], ours.days) == pytest.approx((theirs.cost_usd, theirs.days))
     assert ours.best.layout == theirs.layout
@@ -74,7 +77,12 @@ def test_a_rental_pays_for_storage_while_it_lasts_and_for_moving_the_model_out(
     one = best(found, "rent", job, catalog)
     months = one.days * 24 / 730
     saved = 14 * 6_738_415_616  # bytes of a checkpoint, of which 20 are kept beside the data
-    assert one.cost["storage"] == pytest.approx((20 * saved + 4 * job.tokens) / 1e12 * 145 * months)
+    kept = (20 * saved + 4 * job.tokens) / 1e12
+    bandwidth = max(one.best.accelerators * 98e6, saved / 60) / 1e9  # 98 MB/s per card, and no longer than a minute
+    capacity = max(kept, bandwidth / 0.9095)
+    monthly = capacity * 135 + max(bandwidth - 0.1137 * capacity, 0) * 532
+    assert one.cost["storage"] == pytest.approx(monthly * months)
+    assert one.storage == pytest.approx((capacity * 1e12, bandwidth * 1e9))
     assert one.cost["egress"] == pytest.approx(saved / 1e9 * 0.09)
 
 
@@ -101,6 +109,32 @@ def test_no_plan_is_cheaper_under_the_whole_bill(
         owned = ownership(ours.offer, np.ceil(n / 8), job, survival, dear, terms)
         bill = owned.bill(values_of(ours.offer, dear), days * 24)
         assert float(sum(bill.values())) >= ours.cost_usd * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("usd", [532.0, 50_000.0])
+def test_no_rented_plan_is_cheaper_with_its_storage(found: list[Front], job: Job, catalog: Catalog, usd: float) -> None:
+    """Every layout of a search without the front's rule, also where bandwidth is so dear that it drives the size."""
+    now = Conditions(job, with_assumptions(catalog, {RENTED_STORAGE[1]: usd}))
+    ours = best(found, "rent", job, now.catalog)
+    site = ours.front.site
+    free = replace(job, hardware=("a800-sxm-80g",), goodput=1.0, deadline_s=60 * DAY_S, max_accelerators=256)
+    leaders, _ = search(free, [replace(site, prices=site.prices[:1])], catalog, keep=None, within=3.0)
+    assert len(leaders) > 20
+    sizes, days = np.array([float(x.accelerators) for x in leaders]), np.array([x.wall_s / DAY_S for x in leaders])
+    every = contender(Front(site, tuple(leaders), sizes, days, ()), ours.offer, "rent", now)
+    assert every is not None
+    assert every.cost_usd >= ours.cost_usd * (1 - 1e-9)
+    assert ours.cost["storage"] > 0.5 * ours.cost["rent"] if usd > 10_000 else True
+
+
+@pytest.mark.parametrize("name", RENTED_STORAGE)
+def test_cheaper_rented_storage_never_costs_more(found: list[Front], job: Job, catalog: Catalog, name: str) -> None:
+    costs = [
+        best(found, "rent", job, with_assumptions(catalog, {name: catalog.assumption(name) * scale})).cost_usd
+        for scale in (0.0, 0.5, 1.0, 3.0)
+    ]
+    assert costs == sorted(costs)
+    assert costs[0] < costs[-1]
 
 
 def test_the_storage_takes_the_checkpoints_in_time(found: list[Front], job: Job, catalog: Catalog) -> None:
