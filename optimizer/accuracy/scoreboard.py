@@ -41,8 +41,9 @@ the predicted-fastest layout takes than one of the measured-fastest."""
 
 PEERS_TEXT = """\
 What other tools publish about themselves, and the mean error here on the same measurements. Primus (at most
-9.2% on four points) is not compared: its public rows state neither precision nor micro-batch. SimuMax's memory
-figure rests on operator tables measured on the machine."""
+9.2% on four points) is not compared: its public rows state neither precision nor micro-batch. vTrain and SimuMax
+first measure operators on the machine that they predict; nearest to that is the column in which nothing of the
+source was seen but one common factor, from 3 of its rows, judged on its others."""
 
 TRAININGS_TEXT = """\
 Accelerator-hours and days of whole trainings, predicted from the model, the tokens and the cluster alone: the
@@ -261,18 +262,17 @@ class Scoreboard:
     def _peers(self) -> str:
         rows = []
         for peer in PEERS:
-            here = self._memory_errors(peer.source) if peer.memory else self._errors(self.groups, peer.source)
-            seen = here if peer.memory else self._errors(self.shipped, peer.source)
-            if here.size:
-                means = [f"{np.mean(errors):.2%}" for errors in (here, seen)]
-                rows.append([f"[{peer.title}]({peer.url})", str(here.size), f"{peer.mean:.2%}", *means])
-        return _table(["", "rows here", "its mean error", "here, groups held apart", "here, shipped profiles"], rows)
-
-    def _errors(self, judged: Validation, source: str) -> Column:
-        if judged.table is None:
-            return np.zeros(0)
-        mine = np.array([source in run.source for run in judged.table.runs])
-        return np.asarray(np.abs(judged.predicted_s / judged.table.measured_s - 1.0)[mine])
+            if peer.memory:
+                shown = [self._memory_errors(peer.source)] * 3
+            else:
+                apart, fresh, seen = (_of(judged, peer.source) for judged in (self.groups, self.sources, self.shipped))
+                anchored = np.concatenate([np.zeros(0), *anchored_errors(fresh, np.random.default_rng(0))])
+                shown = [_errors(apart), anchored, _errors(seen)]
+            if shown[0].size:
+                means = [f"{np.mean(errors):.2%}" if errors.size else "–" for errors in shown]
+                rows.append([f"[{peer.title}]({peer.url})", str(shown[0].size), f"{peer.mean:.2%}", *means])
+        head = ["groups held apart", f"source held apart but {ANCHOR_ROWS} rows", "shipped profiles"]
+        return _table(["", "rows here", "its mean error", *(f"here, {title}" for title in head)], rows)
 
     def _memory_errors(self, source: str) -> Column:
         memory = self.shipped.memory
@@ -284,6 +284,13 @@ class Scoreboard:
     def _trainings(self) -> str:
         head = ["run", "accelerators", "tokens", "hours published", "predicted", "", "days published", "predicted", ""]
         return _table(head, [one.cells() for one in self.trainings])
+
+
+def _of(judged: Validation, source: str) -> Column:
+    """Residuals of the rows whose source contains ``source``."""
+    if judged.table is None:
+        return np.zeros(0)
+    return judged.residuals[[source in run.source for run in judged.table.runs]]
 
 
 def leave_one_source_out(judged: Validation, accelerators: Sequence[str], *, seed: int = 0) -> tuple[float, float, int]:
@@ -304,22 +311,30 @@ def leave_one_source_out(judged: Validation, accelerators: Sequence[str], *, see
     if not members:
         return 0.0, 0.0, 0
     residuals, generator = judged.residuals, np.random.default_rng(seed)
-    plain = [_median_error(residuals[rows]) for rows in members.values()]
-    anchored = []
-    for rows in members.values():
-        if len(rows) <= ANCHOR_ROWS:
-            continue
-        draws = []
-        for _ in range(DRAWS):
-            order = generator.permutation(np.array(rows))
-            factor = np.median(residuals[order[:ANCHOR_ROWS]])
-            draws.append(_median_error(residuals[order[ANCHOR_ROWS:]] - factor))
-        anchored.append(float(np.mean(draws)))
+    plain = [float(np.median(_errors(residuals[rows]))) for rows in members.values()]
+    draws = [anchored_errors(residuals[rows], generator) for rows in members.values()]
+    anchored = [float(np.mean([np.median(errors) for errors in draw])) for draw in draws if draw]
     return float(np.median(plain)), float(np.median(anchored)) if anchored else 0.0, len(members)
 
 
-def _median_error(residuals: Column) -> float:
-    return float(np.median(np.abs(np.exp(-residuals) - 1.0)))
+def anchored_errors(residuals: Column, generator: np.random.Generator) -> list[Column]:
+    """Errors of the other rows of a source after one common factor from a few of them, for several choices of these.
+
+    None where there are no other rows.
+    """
+    found: list[Column] = []
+    if residuals.size <= ANCHOR_ROWS:
+        return found
+    for _ in range(DRAWS):
+        order = generator.permutation(residuals.size)
+        factor = np.median(residuals[order[:ANCHOR_ROWS]])
+        found.append(_errors(residuals[order[ANCHOR_ROWS:]] - factor))
+    return found
+
+
+def _errors(residuals: Column) -> Column:
+    """Absolute errors relative to the measured values."""
+    return np.abs(np.exp(-residuals) - 1.0)
 
 
 def _cells(score: Score) -> list[str]:
