@@ -265,4 +265,28 @@ def spares_needed(servers: Column, failures_per_server_s: Column, repair_s: Colu
     return spares.reshape(shape)
 
 
+def waiting_share(in_repair: Column, spares: Column) -> Column:
+    """Share of time in which a job waits for a repair, because a server more than there are spares is in repair.
+
+    While it waits nothing of it fails: of servers that fail as long as there is a spare, the next one is lost. That is
+    Erlang's loss system with ``spares + 1`` places, whatever the law of repair times (Erlang 1917; Sevastyanov 1957).
+
+    Args:
+        in_repair: servers at work times failures of one per second of running times seconds of a repair.
+        spares: spare servers, whole numbers.
+
+    One server that fails as often as it is repaired, and no spare, stands still half of the time:
+
+    >>> float(waiting_share(np.asarray(1.0), np.asarray(0.0))), float(waiting_share(np.asarray(1.0), np.asarray(1.0)))
+    (0.5, 0.2)
+    """
+    load, places = np.broadcast_arrays(np.asarray(in_repair, dtype=np.float64), spares + 1.0)
+    lost = np.ones(load.shape)
+    share = lost
+    for place in range(1, int(np.max(places, initial=0.0)) + 1):
+        lost = load * lost / (place + load * lost)
+        share = np.where(places == place, lost, share)
+    return share
+
+
 _normal_quantile = np.vectorize(NormalDist().inv_cdf, otypes=[np.float64])

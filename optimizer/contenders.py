@@ -43,6 +43,9 @@ PAYING: dict[Tenure, tuple[Paying, ...]] = {
 }
 """Offers behind each tenure."""
 
+MORE_SPARES = np.arange(9.0)[:, None]
+"""Spares beyond the fewest that are tried for a purchase; with so many, no cluster waits one part in 10,000."""
+
 TENURES: tuple[Tenure, ...] = get_args(Tenure)
 
 
@@ -199,14 +202,15 @@ class Contender:
         """Days over the expected ones where hardware interrupts the job once in so many accelerator-hours.
 
         Args:
-            hours: accelerator-hours between interruptions by hardware.
+            hours: accelerator-hours between interruptions by hardware; spares are taken to follow.
             expected_hours: those that ``survival`` was made with.
         """
         if self.stated:
             return np.ones_like(hours)
         more = (1.0 / hours - 1.0 / expected_hours) / HOUR_S
         others = replace(self.survival, failures_per_accelerator_s=self.survival.failures_per_accelerator_s + more)
-        return self.goodput / others.goodput(self.front.accelerators[self.place])
+        size = self.front.accelerators[self.place]
+        return self.survival.goodput(size) / others.goodput(size)
 
     @property
     def luck_log_sigma(self) -> Column:
@@ -215,14 +219,11 @@ class Contender:
             return np.zeros(())
         known = replace(self.survival, rate_log_sigma=np.zeros(()))
         size, wall_s = self.front.accelerators[self.place], np.asarray(self.days * DAY_S)
-        return known.log_sigma(size, wall_s, np.asarray(self.goodput))
+        return known.log_sigma(size, wall_s, known.goodput(size))
 
     def bill(self, values: Values, days: Column) -> dict[str, Column]:
         """USD by component under other values (arrays), the cluster being the same."""
-        if self.owned is not None:
-            return self.owned.bill(values, days * 24.0)
-        assert self.rented is not None
-        return self.rented.bill(values, days)
+        return _bill(self.owned, self.rented, values, days)
 
     def to_json(self) -> dict[str, Any]:
         """An entry of ``ranking`` (without the probability of winning)."""
@@ -252,6 +253,7 @@ class Contender:
                 "bisection_links": float(site.network.bisection_links),
             },
             "spares": None if site is None else int(site.spares),
+            "waiting_share": None if site is None else float(site.waiting_share),
             "power_w": None if site is None else float(site.power_w),
             "racks": None if site is None else int(site.racks),
             "storage_bytes": self.storage[0],
@@ -350,14 +352,21 @@ def offered(found: list[Front], now: Conditions) -> list[Contender]:
 
 
 def contender(front: Front, offer: Offer, tenure: Tenure, now: Conditions) -> Contender | None:
-    """The cheapest cluster of a front with one offer, or None where none meets deadline and budget."""
+    """The cheapest cluster of a front with one offer, or None where none meets deadline and budget.
+
+    Of a purchase, the number of spares is chosen too: with the fewest, the job waits for repairs at times.
+    """
     values = values_of(offer, now.catalog)
     survival = resilience(now.job, front.site, now.catalog)
     share, sigma = modelled_goodput(now.job, survival, front.accelerators, front.days * now.slowdown)
+    owned = rented = None
+    if tenure == "buy":
+        owned = ownership(offer, front.servers, now.job, survival, now.catalog, now.terms, MORE_SPARES)
+        share = share * (1.0 - owned.site.waiting_share)
+    else:
+        rented = _Rental.of(offer, front.servers, front.site.server_accelerators, now, survival)
     days = front.days * now.slowdown / share
-    owned = ownership(offer, front.servers, now.job, survival, now.catalog, now.terms) if tenure == "buy" else None
-    rental = _Rental.of(offer, front.servers, front.site.server_accelerators, now, survival)
-    bill = rental.bill(values, days) if owned is None else owned.bill(values, days * 24.0)
+    bill = _bill(owned, rented, values, days)
     cost = np.asarray(sum(bill.values(), start=np.zeros(())))
     most = math.inf if offer.max_servers is None else offer.max_servers * front.site.server_accelerators
     late = np.exp(NormalDist().inv_cdf(now.job.confidence) * combined_sigma(front.step_sigma, sigma))
@@ -365,8 +374,14 @@ def contender(front: Front, offer: Offer, tenure: Tenure, now: Conditions) -> Co
     cost = np.where(fine & np.isfinite(cost), cost, np.inf)
     if not np.isfinite(cost).any():
         return None
-    place = int(np.lexsort((days, cost))[0])
+    at = np.unravel_index(np.lexsort((days.ravel(), cost.ravel()))[0], cost.shape)
+    place = int(at[-1])
     servers = front.servers[place]
+    if owned is not None:
+        more = MORE_SPARES[at[0], 0]
+        owned = ownership(offer, servers, now.job, survival, now.catalog, now.terms, more)
+    else:
+        rented = _Rental.of(offer, servers, front.site.server_accelerators, now, survival)
     watts = surroundings(offer, servers, now.job, survival, now.catalog).power_w
     return Contender(
         hardware=front.hardware,
@@ -374,18 +389,26 @@ def contender(front: Front, offer: Offer, tenure: Tenure, now: Conditions) -> Co
         offer=offer,
         front=front,
         place=place,
-        owned=None if owned is None else ownership(offer, servers, now.job, survival, now.catalog, now.terms),
-        rented=None if owned is not None else _Rental.of(offer, servers, rental.server_accelerators, now, survival),
+        owned=owned,
+        rented=rented,
         values=values,
         survival=survival,
-        goodput=float(share[place]),
+        goodput=float(share[at]),
         goodput_log_sigma=float(sigma[place]),
-        days=float(days[place]),
-        cost={name: float(np.broadcast_to(usd, days.shape)[place]) for name, usd in bill.items()},
-        energy_kwh=float(energy_kwh(watts, np.asarray(days[place] * DAY_S), values["pue"])),
+        days=float(days[at]),
+        cost={name: float(np.broadcast_to(usd, cost.shape)[at]) for name, usd in bill.items()},
+        energy_kwh=float(energy_kwh(watts, np.asarray(days[at] * DAY_S), values["pue"])),
         deadline_s=now.job.deadline_s,
         stated=now.job.goodput is not None,
     )
+
+
+def _bill(owned: Ownership | None, rented: _Rental | None, values: Values, days: Column) -> dict[str, Column]:
+    """USD by component of a cluster that is either owned or rented."""
+    if owned is not None:
+        return owned.bill(values, days * 24.0)
+    assert rented is not None
+    return rented.bill(values, days)
 
 
 @dataclass(frozen=True)

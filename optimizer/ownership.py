@@ -18,12 +18,15 @@ from catalogs.offer import Offer
 from costmodels.columns import Column
 from costmodels.fabric import Tree, fat_tree
 from costmodels.finance import MONTH_H, YEAR_H, hourly_usd, yearly_capital_usd
-from costmodels.goodput import Resilience, spares_needed
+from costmodels.goodput import Resilience, spares_needed, waiting_share
 from costmodels.storage import store_bytes
 from optimizer.job import Job
 
 Charge = Literal["pro-rata", "full"]
 """Pro rata: the job pays the hours it uses of equipment paid off over years. Full: it pays the whole price."""
+
+NONE = np.zeros(())
+"""No spares beyond those that the wanted availability needs."""
 
 CAPITAL = ("servers", "spares", "network", "storage")
 RUNNING = ("operations", "colocation", "electricity")
@@ -55,6 +58,7 @@ class Site:
     Attributes:
         network: the fat tree.
         spares: spare servers.
+        waiting_share: of the time, in which all of them are in repair and the job waits for the next.
         storage_bytes: capacity, of what is kept or of the drives that the bandwidth needs.
         storage_bytes_per_s: bandwidth that a checkpoint needs.
         power_w: of servers and network, at rated draw, without the facility's overhead.
@@ -63,6 +67,7 @@ class Site:
 
     network: Tree
     spares: Column
+    waiting_share: Column
     storage_bytes: Column
     storage_bytes_per_s: Column
     power_w: Column
@@ -147,9 +152,13 @@ def server_accelerators(offer: Offer, catalog: Catalog) -> int:
     return size if size > 1 else catalog.server_of(offer.accelerator).accelerators
 
 
-def surroundings(offer: Offer, servers: Column, job: Job, survival: Resilience, catalog: Catalog) -> Site:
+def surroundings(
+    offer: Offer, servers: Column, job: Job, survival: Resilience, catalog: Catalog, more_spares: Column = NONE
+) -> Site:
     """Network, storage, spares and power for clusters of so many servers.
 
+    There are as many spares as the wanted availability needs, and ``more_spares``. Only a job that machines restart
+    waits for them: people's waits are in the time that they take, and replicas go on without the one that is missing.
     Clusters that three tiers of switches do not reach have NaN in their network.
 
     Raises:
@@ -169,12 +178,9 @@ def surroundings(offer: Offer, servers: Column, job: Job, survival: Resilience, 
     per_accelerator = per_accelerator or catalog.accelerators[offer.accelerator].tdp_w
     if per_accelerator is None:
         raise UnsupportedError(f"no power of {server.name} in the catalog; add power_w")
-    spares = spares_needed(
-        servers,
-        size * survival.failures_per_accelerator_s,
-        np.asarray(assumed("repair-s")),
-        np.asarray(assumed("spare-availability")),
-    )
+    failures, repair_s = size * survival.failures_per_accelerator_s, np.asarray(assumed("repair-s"))
+    spares = spares_needed(servers, failures, repair_s, np.asarray(assumed("spare-availability"))) + more_spares
+    waits = float(job.goodput is None and job.recovery == "automatic")
     network_w = network.switches * assumed("switch-w") + network.transceivers * assumed("transceiver-w")
     power_w = accelerators * per_accelerator + network_w
     bytes_per_s = survival.bytes_per_s(accelerators)
@@ -182,6 +188,7 @@ def surroundings(offer: Offer, servers: Column, job: Job, survival: Resilience, 
     return Site(
         network=network,
         spares=spares,
+        waiting_share=waits * waiting_share(servers * failures * repair_s, spares),
         storage_bytes=store_bytes(
             np.asarray(kept), bytes_per_s, np.asarray(assumed("storage-bytes-per-s-per-tb") / 1e12)
         ),
@@ -198,7 +205,13 @@ def stored_bytes(job: Job, survival: Resilience, catalog: Catalog) -> float:
 
 
 def ownership(
-    offer: Offer, servers: Column, job: Job, survival: Resilience, catalog: Catalog, terms: Terms
+    offer: Offer,
+    servers: Column,
+    job: Job,
+    survival: Resilience,
+    catalog: Catalog,
+    terms: Terms,
+    more_spares: Column = NONE,
 ) -> Ownership:
     """Bought clusters of so many servers, with everything around them.
 
@@ -206,4 +219,4 @@ def ownership(
         UnsupportedError: see :func:`surroundings`.
     """
     cards = server_accelerators(offer, catalog) // offer.accelerators_per_server
-    return Ownership(offer, servers, cards, surroundings(offer, servers, job, survival, catalog), terms)
+    return Ownership(offer, servers, cards, surroundings(offer, servers, job, survival, catalog, more_spares), terms)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from costmodels.goodput import (
     lost_time_sigma_s,
     optimal_interval_s,
     spares_needed,
+    waiting_share,
 )
 from costmodels.interval import NORMAL_90
 from optimizer.failure_rates import pooled
@@ -361,6 +364,79 @@ def test_spares_hold_the_availability() -> None:
     for one, availability in zip(spares, wanted, strict=True):
         assert (broken <= one).mean() >= availability - 0.002
         assert one == 0 or (broken <= one - 1).mean() < availability + 0.002
+
+
+def simulate_waiting(
+    generator: np.random.Generator,
+    servers: int,
+    spares: int,
+    mean_s: float,
+    repair_s: Callable[[], float],
+    end_s: float,
+) -> float:
+    """Share of time in which fewer than ``servers`` are whole, event by event.
+
+    Servers at work fail, each on its own; spares and a job that waits do not. A failed one is repaired at once.
+    """
+    clock = waited = 0.0
+    repairs: list[float] = []  # when each server in repair is back
+    failures = [generator.exponential(mean_s) for _ in range(servers)]  # seconds of running until each place fails
+    while clock < end_s:
+        back = min(repairs, default=np.inf)
+        if len(repairs) > spares:
+            waited, clock = waited + back - clock, back
+            repairs.remove(back)
+            continue
+        place = int(np.argmin(failures))
+        if clock + failures[place] >= back:
+            ran = back - clock
+            repairs.remove(back)
+        else:
+            ran = failures[place]
+            repairs.append(clock + ran + repair_s())
+        failures = [left - ran for left in failures]
+        if failures[place] <= 0:
+            failures[place] = generator.exponential(mean_s)
+        clock += ran
+    return waited / clock
+
+
+@pytest.mark.parametrize("law", ["exponential", "constant", "log-normal"])
+@pytest.mark.parametrize(("servers", "spares", "load"), [(8, 0, 0.2), (6, 1, 0.8), (16, 4, 3.0)])
+def test_waiting_for_a_repair_is_that_of_the_simulation(law: str, servers: int, spares: int, load: float) -> None:
+    generator = np.random.default_rng(1917)
+    repair = 1.0
+    draw = {
+        "exponential": lambda: generator.exponential(repair),
+        "constant": lambda: repair,
+        "log-normal": lambda: generator.lognormal(-0.5, 1.0),  # a mean of 1 too
+    }[law]
+    mean = servers * repair / load
+    shares = np.array([simulate_waiting(generator, servers, spares, mean, draw, 400.0) for _ in range(12)])
+    ours = float(waiting_share(number(load), number(spares)))
+    assert shares.mean() == pytest.approx(ours, abs=4 * shares.std() / np.sqrt(len(shares)))
+    assert abs(shares.mean() - float(waiting_share(number(load), number(spares + 1)))) > 4 * shares.std() / np.sqrt(12)
+
+
+@given(load=st.floats(1e-3, 300), spares=st.integers(0, 400))
+@settings(deadline=None)
+def test_spares_shorten_the_wait_and_failures_lengthen_it(load: float, spares: int) -> None:
+    """Erlang's B as the Poisson law cut off at the places: P(N = c) / P(N <= c)."""
+    ours = float(waiting_share(number(load), number(spares)))
+    places = np.arange(spares + 2)
+    logs = places * np.log(load) - np.array([math.lgamma(n + 1) for n in places])
+    assert ours == pytest.approx(np.exp(logs[-1] - logs.max()) / np.exp(logs - logs.max()).sum(), rel=1e-9, abs=1e-300)
+    assert float(waiting_share(number(load), number(spares + 1))) <= ours
+    assert float(waiting_share(number(load * 1.1), number(spares))) >= ours
+
+
+def test_the_fewest_spares_wait_less_than_their_availability_allows() -> None:
+    load = np.geomspace(1e-3, 400, 500)
+    spares = spares_needed(load, np.ones(()), np.ones(()), number(0.99))
+    shares = waiting_share(load, spares)
+    assert np.all(shares <= 0.01 + 1e-9)
+    assert shares.max() > 0.005
+    assert np.all(waiting_share(load[load < 20], spares[load < 20] + 8) < 1e-4)
 
 
 def test_spares_of_very_large_clusters_follow_on_without_a_step() -> None:

@@ -103,12 +103,30 @@ def test_no_plan_is_cheaper_under_the_whole_bill(
         n = np.asarray(float(one.accelerators))
         survival = resilience(job, site, dear)
         goodput, _ = modelled_goodput(job, survival, n, np.asarray(30.0))
-        days = one.wall_s / DAY_S * 0.99 / goodput
-        if days > 30:
-            continue
-        owned = ownership(ours.offer, np.ceil(n / 8), job, survival, dear, terms)
-        bill = owned.bill(values_of(ours.offer, dear), days * 24)
-        assert float(sum(bill.values())) >= ours.cost_usd * (1 - 1e-9)
+        for more in range(4):
+            owned = ownership(ours.offer, np.ceil(n / 8), job, survival, dear, terms, np.asarray(float(more)))
+            days = one.wall_s / DAY_S * 0.99 / goodput / (1 - owned.site.waiting_share)
+            if days > 30:
+                continue
+            bill = owned.bill(values_of(ours.offer, dear), days * 24)
+            assert float(sum(bill.values())) >= ours.cost_usd * (1 - 1e-9)
+
+
+def test_spares_are_weighed_against_the_wait_for_a_repair(found: list[Front], job: Job, catalog: Catalog) -> None:
+    """Where servers are cheap beside what stands still with them, more are bought than the availability needs."""
+    sparing = with_assumptions(catalog, {"spare-availability": 0.5, "repair-s": 30 * DAY_S})
+    usual, waits = best(found, "buy", job, catalog), best(found, "buy", job, sparing)
+    for one in (usual, waits):
+        site = one.owned.site  # type: ignore[union-attr]
+        assert one.goodput == pytest.approx(
+            float(one.survival.goodput(np.asarray(float(one.best.accelerators))) * (1 - site.waiting_share))
+        )
+        assert 0 < one.to_json()["waiting_share"] < 0.2
+    fewest = ownership(waits.offer, np.asarray(float(waits.best.servers)), job, waits.survival, sparing, Terms())
+    assert waits.best.spares > fewest.site.spares
+    for recovery in ("manual", "replica"):
+        assert best(found, "buy", replace(job, recovery=recovery), catalog).to_json()["waiting_share"] == 0
+    assert best(found, "buy", replace(job, goodput=0.9), catalog).goodput == 0.9
 
 
 @pytest.mark.parametrize("usd", [532.0, 50_000.0])

@@ -8,8 +8,11 @@ from dataclasses import replace
 import pytest
 
 from catalogs import Catalog
-from optimizer.catalog_variant import with_assumptions, with_currencies, with_offers
+from catalogs.assumption import Assumption
+from costmodels.interval import NORMAL_90
+from optimizer.catalog_variant import with_assumption, with_assumptions, with_currencies, with_offers
 from optimizer.contenders import Conditions, Front, contenders, fronts
+from optimizer.failure_rates import STATED, failure_rate
 from optimizer.request import read_job
 from optimizer.sensitivity import Bar, break_evens, label, tornado
 
@@ -80,5 +83,12 @@ def changed(now: Conditions, bar: Bar, value: float) -> Conditions:
         code = bar.parameter.split()[2].lower()
         rates = catalog.currencies | {code: catalog.currencies[code].model_copy(update={"usd": value})}
         return Conditions(job, with_currencies(catalog, rates))
+    if bar.parameter.startswith(STATED):
+        family = bar.parameter.removeprefix(f"{STATED}.")
+        accelerator = next(one for one in catalog.accelerators.values() if one.family == family)
+        sigma = failure_rate(accelerator, catalog).log_sigma
+        ends = {"low": value * math.exp(-NORMAL_90 * sigma), "high": value * math.exp(NORMAL_90 * sigma)}
+        said = {"name": bar.parameter, "value": value, "unit": "hours", "date": "2026", "sources": {"*": "stated"}}
+        return Conditions(job, with_assumption(catalog, Assumption(**said, **ends)))
     assert math.isfinite(catalog.assumption(bar.parameter))
     return Conditions(job, with_assumptions(catalog, {bar.parameter: value}))
