@@ -93,7 +93,7 @@ def compare(
     from optimizer.cli.compare_view import show_comparison
     from optimizer.cli.output import complain, emit_json
     from optimizer.compare import compare as find
-    from optimizer.memo import memo
+    from optimizer.memo.memo import memo
     from optimizer.ownership import Terms
 
     if lang not in {"en", "zh"}:

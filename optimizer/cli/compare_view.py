@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from optimizer.cli.output import print_line, print_table
 from optimizer.compare import Comparison
-from optimizer.memo import Section, memo_sections
+from optimizer.memo.memo import memo_sections
+from optimizer.memo.parts import Section
 
 SHOWN = 5
 """Sections printed in the terminal; the memo has all of them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -50,8 +51,8 @@ def register(app: typer.Typer) -> None:
     """Add the ``fit`` group to the application."""
     group = typer.Typer(no_args_is_help=True, help="The largest model, longest sequence or micro-batch that fits.")
     group.command("model")(asking(model, without=RUN))
-    group.command("seq")(asking(longest, without=(*RUN, "seq")))
-    group.command("micro-batch")(asking(micro_batch, without=(*RUN, "global_batch")))
+    group.command("seq")(asking(of_a_model(longest), without=(*RUN, "seq")))
+    group.command("micro-batch")(asking(of_a_model(micro_batch), without=(*RUN, "global_batch")))
     app.add_typer(group, name="fit")
 
 
@@ -88,15 +89,26 @@ def model(
     _show(largest_model(job, opened, deepen=like is not None, step=step), json=json)
 
 
-def longest(
-    *,
-    model: Model,
-    hardware: Hardware,
-    accelerators: Accelerators,
-    no_offload: NoOffload = False,
-    question: Question,
-    json: Json = False,
-) -> None:
+def of_a_model(find: Callable[[Job, Catalog], Fit]) -> Callable[..., None]:
+    """The command that asks ``find`` about a given model; its help is what ``find`` says."""
+
+    def command(
+        *,
+        model: Model,
+        hardware: Hardware,
+        accelerators: Accelerators,
+        no_offload: NoOffload = False,
+        question: Question,
+        json: Json = False,
+    ) -> None:
+        opened = question.open()
+        _show(find(_job(question, opened, model, hardware, accelerators, no_offload), opened), json=json)
+
+    command.__doc__ = find.__doc__
+    return command
+
+
+def longest(job: Job, catalog: Catalog) -> Fit:
     """Find the longest sequence, in multiples of 1024 tokens, that a model trains on.
 
     [bold]Examples[/bold]
@@ -107,20 +119,10 @@ def longest(
     """
     from optimizer.inverse.fit import longest_sequence
 
-    opened = question.open()
-    job = _job(question, opened, model, hardware, accelerators, no_offload)
-    _show(longest_sequence(job, opened), json=json)
+    return longest_sequence(job, catalog)
 
 
-def micro_batch(
-    *,
-    model: Model,
-    hardware: Hardware,
-    accelerators: Accelerators,
-    no_offload: NoOffload = False,
-    question: Question,
-    json: Json = False,
-) -> None:
+def micro_batch(job: Job, catalog: Catalog) -> Fit:
     """Find the largest micro-batch, in sequences, that any layout holds.
 
     [bold]Examples[/bold]
@@ -131,9 +133,7 @@ def micro_batch(
     """
     from optimizer.inverse.fit import largest_micro_batch
 
-    opened = question.open()
-    job = _job(question, opened, model, hardware, accelerators, no_offload)
-    _show(largest_micro_batch(job, opened), json=json)
+    return largest_micro_batch(job, catalog)
 
 
 def _job(
