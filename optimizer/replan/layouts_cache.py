@@ -28,6 +28,7 @@ import optimizer
 from catalogs.catalog import Catalog
 from costmodels.run import training_steps
 from optimizer.certificate import Certificate
+from optimizer.failure_rates import failure_rate
 from optimizer.job import Job
 from optimizer.leaders import Scored
 from optimizer.market import Price, Site
@@ -37,6 +38,7 @@ from optimizer.space import Spaces
 FORMULAS = (
     "bounds",
     "certificate",
+    "failure_rates",
     "job",
     "leaders",
     "market",
@@ -251,7 +253,8 @@ def evaluate(job: Job, site: Site, catalog: Catalog) -> Steps:
 
 def physical_digest(job: Job, site: Site, catalog: Catalog) -> str:
     """SHA-256 of everything that the seconds and bytes of a job on a site depend on."""
-    parts = (_job_text(job), _site_text(site), _assumptions_text(catalog), formulas_digest())
+    failures = repr(failure_rate(site.accelerator, catalog).hours)
+    parts = (_job_text(job), _site_text(site), _assumptions_text(catalog), failures, formulas_digest())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

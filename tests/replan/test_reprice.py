@@ -124,6 +124,12 @@ def test_the_digest_follows_what_is_physical_and_only_that() -> None:
     one = CATALOG.assumptions["restart-s"]
     changed.__dict__["assumptions"] = CATALOG.assumptions | {"restart-s": one.model_copy(update={"value": 60.0})}
     assert physical_digest(job, site, changed) != digest
+    shaky = copy.copy(CATALOG)
+    shaky.__dict__["interruptions"] = {
+        name: one.model_copy(update={"hours_per_interruption": one.hours_per_interruption / 2})
+        for name, one in CATALOG.interruptions.items()
+    }
+    assert physical_digest(job, site, shaky) != digest
 
 
 def test_layouts_are_forgotten_when_anything_that_the_search_of_a_site_imports_changes() -> None:
