@@ -72,7 +72,7 @@ def test_a_cluster_loses_by_its_size_and_by_who_restarts_it(job: Job) -> None:
     ("name", "words"),
     [
         ("automatic", "costs 10 min and the work"),
-        ("manual", "costs 4.4 h until people"),
+        ("manual", "costs 4.2 h until people"),
         ("replica", "costs 3 min, and 10"),
     ],
 )
