@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 
 from catalogs import Catalog
-from optimizer.compare import Comparison, compare
-from optimizer.contenders import Contender
-from optimizer.ownership import Terms
+from optimizer.compare import compare
+from optimizer.comparison.comparison import Comparison
+from optimizer.comparison.contender import Contender
+from optimizer.comparison.ownership import Terms
+from optimizer.comparison.rule_of_thumb import rule_of_thumb
 from optimizer.request import read_job
-from optimizer.rule_of_thumb import rule_of_thumb
 
 PAGE = Path(__file__).parent / "procurement.md"
 DAY_S = 86400.0

@@ -93,8 +93,8 @@ def compare(
     from optimizer.cli.compare_view import show_comparison
     from optimizer.cli.output import complain, emit_json
     from optimizer.compare import compare as find
+    from optimizer.comparison.ownership import Terms
     from optimizer.memo.memo import memo
-    from optimizer.ownership import Terms
 
     if lang not in {"en", "zh"}:
         raise UsageError(f"--lang {lang!r} is none of en, zh")

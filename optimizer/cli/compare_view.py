@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optimizer.cli.output import print_line, print_table
-from optimizer.compare import Comparison
+from optimizer.comparison.comparison import Comparison
 from optimizer.memo.memo import memo_sections
 from optimizer.memo.parts import Section
 

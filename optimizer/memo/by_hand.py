@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from optimizer.compare import Comparison
+from optimizer.comparison.comparison import Comparison
+from optimizer.comparison.contender import label
 from optimizer.memo.parts import Table
 from optimizer.memo.wording import Language, say
-from optimizer.sensitivity import label
 
 
 def thumb_lines(c: Comparison) -> list[str]:

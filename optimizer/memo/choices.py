@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optimizer.compare import Comparison
+from optimizer.comparison.comparison import Comparison
 from optimizer.memo.parts import Table
 from optimizer.memo.wording import Language, money, name, say, tonnes
 

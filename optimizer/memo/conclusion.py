@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from costmodels.run import DAY_S
-from optimizer.compare import SURE, Comparison
+from optimizer.comparison.comparison import SURE, Comparison
+from optimizer.comparison.contender import label
 from optimizer.memo.wording import Language, count, money, say
-from optimizer.sensitivity import label
 
 
 def conclusion(c: Comparison, language: Language) -> list[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from optimizer.compare import Comparison
+from optimizer.comparison.comparison import Comparison
+from optimizer.comparison.tornado import Bar
 from optimizer.memo.parts import Table
 from optimizer.memo.wording import Language, figure, money, say
-from optimizer.sensitivity import Bar
 
 UNMOVED_TOLD = 12
 """Most parameters without effect that are named."""

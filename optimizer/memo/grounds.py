@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from optimizer.compare import Comparison
+from optimizer.comparison.comparison import Comparison
+from optimizer.comparison.contender import label
 from optimizer.memo.chinese import assumption_in_chinese
 from optimizer.memo.parts import Table
 from optimizer.memo.wording import Language, figure, money, say, tonnes
-from optimizer.sensitivity import label
 
 
 def regions(c: Comparison, language: Language) -> Table:

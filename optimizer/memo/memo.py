@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from optimizer.compare import NOT_MODELLED, Comparison
+from optimizer.comparison.comparison import NOT_MODELLED, Comparison
 from optimizer.memo.by_hand import bridges, thumb_lines, thumbs
 from optimizer.memo.choices import bill, choices, clusters
 from optimizer.memo.conclusion import conclusion

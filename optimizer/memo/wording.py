@@ -6,8 +6,8 @@ import math
 import re
 from typing import Literal
 
-from optimizer.compare import Comparison
-from optimizer.contenders import Contender
+from optimizer.comparison.comparison import Comparison
+from optimizer.comparison.contender import Contender
 from optimizer.memo.chinese import amount_in_chinese, in_chinese
 
 Language = Literal["en", "zh"]

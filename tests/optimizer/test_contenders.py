@@ -11,9 +11,12 @@ from catalogs import Catalog
 from catalogs.errors import UsageError
 from costmodels.fabric import fat_tree
 from optimizer.catalog_variant import with_assumptions, with_offers
-from optimizer.contenders import Conditions, Contender, Front, contender, contenders, fronts, modelled_goodput
+from optimizer.comparison.conditions import Conditions
+from optimizer.comparison.contender import Contender, contender, modelled_goodput
+from optimizer.comparison.contenders import contenders
+from optimizer.comparison.fronts import Front, fronts
+from optimizer.comparison.ownership import Terms, ownership, values_of
 from optimizer.job import Job
-from optimizer.ownership import Terms, ownership, values_of
 from optimizer.physics import resilience
 from optimizer.plan import plan
 from optimizer.request import read_job

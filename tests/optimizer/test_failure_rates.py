@@ -15,11 +15,11 @@ from catalogs.errors import ClusterplanError
 from costmodels.interval import NORMAL_90
 from optimizer.catalog_variant import with_assumption
 from optimizer.compare import compare
+from optimizer.comparison.monte_carlo import monte_carlo
 from optimizer.failure_rates import STATED, Pooled, failure_rate, pooled
 from optimizer.job import Job
 from optimizer.plan import plan
 from optimizer.request import read_job
-from optimizer.sensitivity import monte_carlo
 from tests.oracle.failure_rates import hours_and_sigma
 
 CATALOG = Catalog()

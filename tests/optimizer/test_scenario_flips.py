@@ -11,10 +11,14 @@ from catalogs import Catalog
 from catalogs.assumption import Assumption
 from costmodels.interval import NORMAL_90
 from optimizer.catalog_variant import with_assumption, with_assumptions, with_currencies, with_offers
-from optimizer.contenders import Conditions, Front, contenders, fronts
+from optimizer.comparison.break_even import break_evens
+from optimizer.comparison.conditions import Conditions
+from optimizer.comparison.contender import label
+from optimizer.comparison.contenders import contenders
+from optimizer.comparison.fronts import Front, fronts
+from optimizer.comparison.tornado import Bar, tornado
 from optimizer.failure_rates import STATED, failure_rate
 from optimizer.request import read_job
-from optimizer.sensitivity import Bar, break_evens, label, tornado
 
 pytestmark = pytest.mark.slow
 

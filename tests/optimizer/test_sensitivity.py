@@ -10,10 +10,15 @@ import pytest
 from catalogs import Catalog
 from catalogs.errors import ClusterplanError
 from optimizer.catalog_variant import with_assumptions, with_offers
-from optimizer.contenders import Conditions, Front, contenders, fronts
-from optimizer.ownership import Terms
+from optimizer.comparison.break_even import break_evens
+from optimizer.comparison.conditions import Conditions
+from optimizer.comparison.contender import label
+from optimizer.comparison.contenders import contenders
+from optimizer.comparison.fronts import Front, fronts
+from optimizer.comparison.monte_carlo import monte_carlo
+from optimizer.comparison.ownership import Terms
+from optimizer.comparison.tornado import tornado
 from optimizer.request import read_job
-from optimizer.sensitivity import break_evens, label, monte_carlo, tornado
 
 DAY_S = 86400.0
 

@@ -1,104 +1,32 @@
-"""The best plan of every hardware and way of paying, with the whole bill: what ``compare`` ranks.
-
-Under any prices, rates, deadline and failure rate, the whole bill never falls with more accelerators at the same days,
-nor with more days on the same accelerators. So its minimum lies on the exact front of accelerators and days, which is
-searched once per site; every question about money is then answered by looking through a few hundred points.
-"""
+"""The best plan for one hardware and one offer, with the whole bill."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
-from catalogs.catalog import Catalog
-from catalogs.errors import InfeasibleError
 from catalogs.offer import Offer
-from catalogs.offer import Tenure as Paying
-from costmodels.bill import HOUR_S, rent_usd, whole_servers
+from costmodels.bill import HOUR_S
 from costmodels.columns import Column
-from costmodels.finance import MONTH_H, energy_kwh
+from costmodels.finance import energy_kwh
 from costmodels.goodput import Resilience
 from costmodels.interval import combined_sigma, interval_90, probability_below
 from costmodels.run import DAY_S
-from costmodels.storage import store_bytes, store_rent_usd
+from optimizer.comparison.conditions import Conditions
+from optimizer.comparison.fronts import Front
+from optimizer.comparison.ownership import Ownership, Values, ownership, surroundings, values_of
+from optimizer.comparison.rental import Rental
+from optimizer.comparison.tenures import Tenure
 from optimizer.configuration import Configuration, Layout, configure
 from optimizer.job import Job
-from optimizer.leaders import Leader
-from optimizer.market import Refusal, Site, sites, term_s
-from optimizer.ownership import Ownership, Terms, Values, ownership, stored_bytes, surroundings, values_of
 from optimizer.physics import resilience
-from optimizer.search import search
-
-Tenure = Literal["rent", "spot", "reserved", "buy"]
-
-PAYING: dict[Tenure, tuple[Paying, ...]] = {
-    "rent": ("on_demand", "capacity_block"),
-    "spot": ("spot",),
-    "reserved": ("reserved_1y", "reserved_3y"),
-    "buy": ("purchase",),
-}
-"""Offers behind each tenure."""
 
 MORE_SPARES = np.arange(9.0)[:, None]
 """Spares beyond the fewest that are tried for a purchase; with so many, no cluster waits one part in 10,000."""
-
-TENURES: tuple[Tenure, ...] = get_args(Tenure)
-
-
-@dataclass(frozen=True)
-class Front:
-    """The exact front of cluster size and days of one site, without failures and deadline.
-
-    Attributes:
-        site: hardware, network, framework.
-        leaders: the layouts.
-        accelerators: of each.
-        days: of each, at a goodput of 1.
-        offers: names of the offers for the site.
-    """
-
-    site: Site
-    leaders: tuple[Leader, ...]
-    accelerators: Column
-    days: Column
-    offers: tuple[str, ...]
-
-    @property
-    def hardware(self) -> str:
-        """The accelerator's name."""
-        return self.site.accelerator.name
-
-    @property
-    def step_sigma(self) -> Column:
-        """Standard deviation of the logarithm of the step time of each."""
-        sigma = self.leaders[0].search.physics.step_sigma(self.accelerators)
-        return np.broadcast_to(sigma, self.accelerators.shape)
-
-    @property
-    def servers(self) -> Column:
-        """Whole servers of each."""
-        return whole_servers(self.accelerators, np.asarray(float(self.site.server_accelerators)))
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """Everything about money and time that a comparison may vary without searching again.
-
-    Attributes:
-        job: deadline, budget, stated goodput (its model, tokens and hardware are those of the fronts).
-        catalog: prices, rates, assumptions.
-        terms: how purchases are charged.
-        slowdown: days over those of the fronts (more tokens, a lower MFU).
-    """
-
-    job: Job
-    catalog: Catalog
-    terms: Terms = field(default_factory=Terms)
-    slowdown: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -128,7 +56,7 @@ class Contender:
     front: Front
     place: int
     owned: Ownership | None
-    rented: _Rental | None
+    rented: Rental | None
     values: Values
     survival: Resilience
     goodput: float
@@ -262,95 +190,6 @@ class Contender:
         }
 
 
-def fronts(job: Job, catalog: Catalog) -> tuple[list[Front], list[Refusal]]:
-    """One exact front for every site on which any offer would run the job.
-
-    Raises:
-        UnknownNameError, UnsupportedError: the job names something that does not exist.
-    """
-    tenures = tuple(tenure for paying in PAYING.values() for tenure in paying)
-    free = replace(job, deadline_s=math.inf, budget_usd=math.inf, goodput=1.0, confidence=0.5, tenures=tenures)
-    found, refused = sites(free, catalog)
-    result = []
-    known: dict[tuple[object, ...], tuple[Leader, ...]] = {}
-    for site in found:
-        names = tuple(price.offer.name for price in site.prices)
-        # Without failures, spot servers are as fast as others.
-        parts = (site.accelerator, site.framework, site.fabric)
-        key = (*(part.name for part in parts), site.server_accelerators, site.scale_out_bytes_per_s, site.multi_server)
-        if key not in known:
-            known[key] = _front(free, site, catalog)
-        leaders = known[key]
-        if leaders:
-            sizes = np.array([float(one.accelerators) for one in leaders])
-            days = np.array([one.wall_s / DAY_S for one in leaders])
-            result.append(Front(site, leaders, sizes, days, names))
-    return result, refused
-
-
-def _front(job: Job, site: Site, catalog: Catalog) -> tuple[Leader, ...]:
-    """The front of one site; one price will do, without its limits: the front does not depend on it."""
-    first = site.prices[0]
-    free_of_caps = first.offer.model_copy(update={"max_servers": None, "min_servers": None, "min_hours": None})
-    plain = replace(site, prices=(replace(first, offer=free_of_caps),))
-    leaders, certificate = search(job, [plain], catalog, front=True)
-    if certificate.interrupted:
-        raise KeyboardInterrupt
-    return tuple(leaders)
-
-
-def contenders(found: list[Front], now: Conditions) -> tuple[list[Contender], list[Refusal]]:
-    """The best of every hardware and tenure under some conditions, cheapest first, and why others are not.
-
-    Raises:
-        InfeasibleError: nothing meets the job.
-        UnknownNameError: an offer's currency has no rate.
-    """
-    ranked: list[Contender] = []
-    refused: list[Refusal] = []
-    for hardware in dict.fromkeys(front.hardware for front in found):
-        for tenure in TENURES:
-            options: list[Contender] = []
-            offered = False
-            for front in found:
-                if front.hardware != hardware:
-                    continue
-                for name in front.offers:
-                    offer = now.catalog.offers.get(name)
-                    if offer is None or offer.tenure not in PAYING[tenure]:
-                        continue
-                    offered = True
-                    one = contender(front, offer, tenure, now)
-                    if one is not None:
-                        options.append(one)
-                    elif front.site.multi_server:
-                        refused.append(Refusal(name, "no cluster meets the deadline and the budget"))
-            if not offered:
-                refused.append(Refusal(f"{hardware} {tenure}", f"not offered ({', '.join(PAYING[tenure])})"))
-            options.sort(key=lambda one: (one.cost_usd, one.offer.name))
-            ranked.extend(options[:1])
-            refused.extend(
-                Refusal(
-                    f"{hardware} {tenure}: {other.offer.name}",
-                    f"its best plan costs ${other.cost_usd / 1e6:,.3f}M, more than {options[0].offer.name}",
-                )
-                for other in options[1:]
-            )
-    if not ranked:
-        why = "; ".join(f"{one.what}: {one.reason}" for one in refused[:6])
-        raise InfeasibleError(f"nothing meets the deadline and the budget: {why}")
-    ranked.sort(key=lambda one: (one.cost_usd, one.hardware, one.tenure))
-    return ranked, refused
-
-
-def offered(found: list[Front], now: Conditions) -> list[Contender]:
-    """The best cluster with every single offer that meets the job."""
-    tenure_of = {paying: tenure for tenure, kinds in PAYING.items() for paying in kinds}
-    known = [(front, now.catalog.offers[name]) for front in found for name in front.offers]
-    every = (contender(front, offer, tenure_of[offer.tenure], now) for front, offer in known)
-    return [one for one in every if one is not None]
-
-
 def contender(front: Front, offer: Offer, tenure: Tenure, now: Conditions) -> Contender | None:
     """The cheapest cluster of a front with one offer, or None where none meets deadline and budget.
 
@@ -364,7 +203,7 @@ def contender(front: Front, offer: Offer, tenure: Tenure, now: Conditions) -> Co
         owned = ownership(offer, front.servers, now.job, survival, now.catalog, now.terms, MORE_SPARES)
         share = share * (1.0 - owned.site.waiting_share)
     else:
-        rented = _Rental.of(offer, front.servers, front.site.server_accelerators, now, survival)
+        rented = Rental.of(offer, front.servers, front.site.server_accelerators, now, survival)
     days = front.days * now.slowdown / share
     bill = _bill(owned, rented, values, days)
     cost = np.asarray(sum(bill.values(), start=np.zeros(())))
@@ -381,7 +220,7 @@ def contender(front: Front, offer: Offer, tenure: Tenure, now: Conditions) -> Co
         more = MORE_SPARES[at[0], 0]
         owned = ownership(offer, servers, now.job, survival, now.catalog, now.terms, more)
     else:
-        rented = _Rental.of(offer, servers, front.site.server_accelerators, now, survival)
+        rented = Rental.of(offer, servers, front.site.server_accelerators, now, survival)
     watts = surroundings(offer, servers, now.job, survival, now.catalog).power_w
     return Contender(
         hardware=front.hardware,
@@ -403,55 +242,12 @@ def contender(front: Front, offer: Offer, tenure: Tenure, now: Conditions) -> Co
     )
 
 
-def _bill(owned: Ownership | None, rented: _Rental | None, values: Values, days: Column) -> dict[str, Column]:
+def _bill(owned: Ownership | None, rented: Rental | None, values: Values, days: Column) -> dict[str, Column]:
     """USD by component of a cluster that is either owned or rented."""
     if owned is not None:
         return owned.bill(values, days * 24.0)
     assert rented is not None
     return rented.bill(values, days)
-
-
-@dataclass(frozen=True)
-class _Rental:
-    """Rented servers of some sizes, and what is paid besides: storage while the run lasts, and moving the model out."""
-
-    offer: Offer
-    servers: Column
-    server_accelerators: int
-    kept_bytes: float
-    moved_bytes: float
-    storage_bytes_per_s: Column
-
-    @classmethod
-    def of(cls, offer: Offer, servers: Column, size: int, now: Conditions, survival: Resilience) -> _Rental:
-        """Clusters of so many servers of a size, for a job."""
-        kept, moved = stored_bytes(now.job, survival, now.catalog), float(survival.checkpoint_bytes)
-        return cls(offer, servers, size, kept, moved, survival.bytes_per_s(servers * size))
-
-    def storage_bytes(self, values: Values) -> Column:
-        """Capacity of the storage, of what is kept or of what the bandwidth needs."""
-        most = values["storage-rent-most-bytes-per-s-per-tb"] / 1e12
-        return store_bytes(np.asarray(self.kept_bytes), self.storage_bytes_per_s, most)
-
-    def bill(self, values: Values, days: Column) -> dict[str, Column]:
-        """USD by component: whole servers, at least the fewest that are let and for the shortest term."""
-        offer = self.offer
-        per_unit = offer.accelerators_per_server if offer.unit == "server_hour" else 1
-        hourly = values["price"] * values["fx"] / per_unit
-        servers = np.maximum(self.servers, float(offer.min_servers or 1))
-        size, term = np.asarray(float(self.server_accelerators)), np.asarray(term_s(offer))
-        monthly = store_rent_usd(
-            self.storage_bytes(values),
-            self.storage_bytes_per_s,
-            values["storage-rent-usd-per-tb-month"] / 1e12,
-            values["storage-rent-bytes-per-s-per-tb"] / 1e12,
-            values["storage-rent-usd-per-gb-s-month"] / 1e9,
-        )
-        return {
-            "rent": rent_usd(servers, size, hourly, days * 24.0 * HOUR_S, term),
-            "storage": monthly * days * 24.0 / MONTH_H,
-            "egress": self.moved_bytes / 1e9 * values["egress-usd-per-gb"] * np.ones_like(days),
-        }
 
 
 def modelled_goodput(job: Job, survival: Resilience, accelerators: Column, days: Column) -> tuple[Column, Column]:
@@ -467,3 +263,8 @@ def modelled_goodput(job: Job, survival: Resilience, accelerators: Column, days:
         return np.full(accelerators.shape, job.goodput), np.zeros(accelerators.shape)
     share = survival.goodput(accelerators)
     return share, survival.log_sigma(accelerators, days * DAY_S / share, share)
+
+
+def label(one: Contender) -> str:
+    """Hardware and tenure, as reports name a contender."""
+    return f"{one.hardware} {one.tenure}"

@@ -1,0 +1,1 @@
+"""What ``compare`` is made of: fronts, contenders with their bills, break-evens, the tornado, draws."""
