@@ -26,7 +26,7 @@ class ScaleUp(BaseModel):
         latency_s: of one hop, if known.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     link: str
     bandwidth_bytes_per_s: BytesPerSecond = Field(gt=0)

@@ -24,7 +24,7 @@ class Moe(BaseModel):
         shared_gate: whether a learned scalar gate multiplies the shared expert (Qwen2-MoE).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     experts: PositiveInt
     topk: PositiveInt
@@ -54,7 +54,7 @@ class Mla(BaseModel):
         v_head_dim: width of a value head.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     q_lora: NonNegativeInt
     kv_lora: PositiveInt

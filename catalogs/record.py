@@ -27,7 +27,7 @@ class Record(BaseModel):
         notes: anything a reader must know before using the numbers.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._+-]*$")
     title: str = ""

@@ -46,7 +46,7 @@ class Run(BaseModel):
         line: line of the file.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     id: str = Field(min_length=1)
     source: str = ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import ValidationError
+
 from catalogs.framework import Framework
 from catalogs.inheritance import framework_family
 from catalogs.model import Mla, Model, Moe
@@ -40,7 +42,6 @@ def model_of(run: Run, framework: Framework, models: Sequence[Model]) -> Model:
     head_dim = run.head_dim or run.hidden // run.heads
     known = _known(run, models)
     mla = _latent(run, known, models)
-    moe = _experts(run, known)
     # Scripts that load published weights run the published MLP, whatever name its activation has in them.
     gated = known.gated if known is not None and known.ffn == run.ffn else bool(run.gated)
     classic = not gated and "alibi" not in run.features
@@ -77,13 +78,16 @@ def model_of(run: Run, framework: Framework, models: Sequence[Model]) -> Model:
             tanh_gelu=known.tanh_gelu if known else False,
             logit_softcap=known.logit_softcap if known else False,
             fp32_norm=run.model.startswith(FP32_NORM_MODELS),
-            moe=moe,
+            moe=_experts(run, known),
             mla=mla,
             sources={"*": run.source or run.id},
             date="2026",
         )
-    except ValueError as error:
-        raise SkipError(f"the architecture contradicts itself: {str(error).splitlines()[-2].strip()}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "".join(f"{name}: " for name in first["loc"])
+        why = first["msg"].removeprefix("Value error, ")
+        raise SkipError(f"the architecture contradicts itself: {where}{why}") from None
 
 
 def _known(run: Run, models: Sequence[Model]) -> Model | None:

@@ -120,6 +120,7 @@ def test_a_users_price_file_is_layered_over_the_shipped_one(tmp_path: Path) -> N
         (GOOD.replace("2.5", "0"), "field price: Input should be greater than 0"),
         (GOOD.replace("2.5", "-1"), "field price: Input should be greater than 0"),
         (GOOD.replace("2.5", "nan"), "field price"),
+        (GOOD.replace("2.5", "inf"), "field price: Input should be a finite number"),
         (GOOD.replace("2.5", "cheap"), "field price"),
         (GOOD.replace(",8,", ",0,"), "field accelerators_per_server"),
         (GOOD.replace("on_demand", "weekly"), "field tenure"),

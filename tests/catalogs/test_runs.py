@@ -40,6 +40,7 @@ def test_given_step_time_wins() -> None:
         ((ROW, ROW), HEADER, r"runs\.csv:3: run id 'a' is already on line 2"),
         ((ROW,), HEADER.replace("hidden", "width"), r"runs\.csv:1: no column hidden"),
         ((ROW + ",more",), HEADER, r"runs\.csv:2: row does not have 12 cells"),
+        ((ROW.replace("1000", "inf"),), HEADER, r"runs\.csv:2: run 'a': column tokens_per_s_per_accel: .*finite"),
         ((ROW.replace(",8,", ",0,"),), HEADER, r"runs\.csv:2: run 'a': column n_accel"),
     ],
 )

@@ -74,6 +74,10 @@ def shown() -> list[Run]:
         ({"step_s": None}, "neither step_s nor tokens_per_s_per_accel with gbs, seq and n_accel is given"),
         ({"task": "lora"}, "LoRA: rank and matrices of the adapters are neither stated nor known of megatron-lm"),
         ({"attention": "mla", "hidden": 4096, "heads": 31}, "ranks of the latent attention are not stated"),
+        (
+            {"experts": 8, "topk": 9, "moe_ffn": 64},
+            "the architecture contradicts itself: topk 9 is above experts 8",
+        ),
     ],
 )
 def test_skipped_rows_name_the_missing_fact(catalog: Catalog, changes: dict[str, object], reason: str) -> None:
