@@ -11,9 +11,10 @@ from catalogs.errors import ClusterplanError
 from costmodels.architecture import Architecture
 from costmodels.parameters import total_params
 from optimizer.job import Job
-from optimizer.market import Site, sites
+from optimizer.market import sites
 from optimizer.request import read_job
 from optimizer.search import search
+from optimizer.site import Site
 
 DAY_S = 86400.0
 

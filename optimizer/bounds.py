@@ -14,10 +14,10 @@ from costmodels.layout import Pipe
 from costmodels.schedule import bubble_seconds
 from costmodels.stage import Layers, stage_seconds
 from costmodels.step import jitter_share
-from optimizer.market import Tariff
 from optimizer.physics import Physics
 from optimizer.space import Space
 from optimizer.stage_table import Stages
+from optimizer.tariff import Tariff
 
 Objective = Literal["cost", "time", "accelerators"]
 

@@ -24,7 +24,7 @@ from optimizer.comparison.ownership import Terms
 from optimizer.comparison.rule_of_thumb import rule_of_thumb
 from optimizer.comparison.tornado import tornado
 from optimizer.job import Job
-from optimizer.market import where
+from optimizer.offers import where
 
 DRAWS = 10_000
 """Draws of the Monte Carlo unless told otherwise."""

@@ -20,8 +20,9 @@ from costmodels.partition import peak_stages
 from costmodels.run import DAY_S
 from costmodels.stage import layers_of, recomputed_share, stage_bytes, stage_costs
 from optimizer.job import MAX_ACCELERATORS, Job, OffloadChoice
-from optimizer.market import Tariff, check_names, site_of
+from optimizer.market import check_names, site_of
 from optimizer.physics import Physics
+from optimizer.tariff import Tariff
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from costmodels.utilisation import executed_flops_per_token, hfu, mfu
 from optimizer.configuration import Configuration, Layout, configure
 from optimizer.explain import told_exchange, told_goodput
 from optimizer.job import Job
-from optimizer.market import precision_of, site_of, tariffs
+from optimizer.market import precision_of, site_of
 from optimizer.physics import Physics
 from optimizer.plan import SCHEMA_VERSION
+from optimizer.tariff import tariffs
 from optimizer.validity import broken_rules, explain_rule
 
 

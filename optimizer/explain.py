@@ -12,8 +12,8 @@ from optimizer.configuration import Configuration, Layout, configure
 from optimizer.failure_rates import failure_rate
 from optimizer.job import Job
 from optimizer.leaders import Leader
-from optimizer.market import Refusal
 from optimizer.recovery import told_recovery
+from optimizer.site import Refusal
 from optimizer.validity import broken_rules
 
 GIB = 2.0**30

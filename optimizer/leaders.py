@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from costmodels.layout import ALL_LAYERS
-from optimizer.market import Tariff
+from optimizer.tariff import Tariff
 
 if TYPE_CHECKING:
     from optimizer.site_search import SiteSearch

@@ -20,10 +20,12 @@ from optimizer.configuration import Configuration, Layout, configure
 from optimizer.inverse.largest import smallest_monotone
 from optimizer.inverse.least import fastest, ground
 from optimizer.job import Job
-from optimizer.market import Site, site_of, tariffs
+from optimizer.market import site_of
 from optimizer.physics import Physics
 from optimizer.plan import SCHEMA_VERSION
+from optimizer.site import Site
 from optimizer.space_rules import MAX_MICRO_BATCH
+from optimizer.tariff import tariffs
 
 Turn = Callable[[Job, Site, Catalog, Layout], tuple[Job, Site] | None]
 """A lever: job and site with it turned, starting from a layout (None: there is nothing to turn)."""

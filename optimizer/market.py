@@ -1,57 +1,21 @@
-"""Sites and prices: the hardware a job may run on, and what each way of paying for it costs.
-
-A *site* is everything the physics depends on: accelerator, server, network, framework, profile. Offers that differ
-only in price share one site, so that seconds and bytes are computed once for all of them.
-"""
+"""The market of a job: the sites on which it may run, grouped from offers, and what was refused with the reason."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from functools import lru_cache, reduce
-
-import numpy as np
-
 from catalogs.accelerator import Accelerator
-from catalogs.catalog import SUFFIXES, Catalog
+from catalogs.catalog import Catalog
 from catalogs.errors import UnknownNameError, UnsupportedError
-from catalogs.fabric import Fabric
 from catalogs.framework import Framework
 from catalogs.inheritance import resolve_profile
 from catalogs.naming import unknown_name
-from catalogs.offer import Offer, Tenure
-from catalogs.profile import Precision, Profile
+from catalogs.offer import Offer
+from catalogs.profile import Precision
 from catalogs.server import Server
-from costmodels.bill import HOUR_S, energy_usd, purchase_usd, rent_usd, whole_servers
-from costmodels.columns import Column
 from costmodels.device import Device
-from costmodels.goodput import spares_needed
 from costmodels.recipe import MOMENT_BYTES, Recipe
-from optimizer.failure_rates import failure_rate
 from optimizer.job import Job
-
-YEAR_S = 365.0 * 86400.0
-
-COMMITMENT_S: dict[Tenure, float] = {
-    "on_demand": 0.0,
-    "spot": 0.0,
-    "capacity_block": 0.0,
-    "reserved_1y": YEAR_S,
-    "reserved_3y": 3 * YEAR_S,
-}
-"""Shortest time a rent is charged for."""
-
-
-def way_of_paying(offer: Offer) -> tuple[object, ...]:
-    """What of an offer its bill depends on besides the price: a dearer offer that shares it can never win."""
-    return offer.tenure, offer.max_servers, offer.min_servers, offer.min_hours
-
-
-def term_s(offer: Offer) -> float:
-    """Shortest time that a rent is charged for, in seconds."""
-    return max(COMMITMENT_S[offer.tenure], (offer.min_hours or 0.0) * HOUR_S)
-
+from optimizer.offers import absurd_price, no_offer, offers_of, usd_of, wanted
+from optimizer.site import Price, Refusal, Site
 
 MAX_TOLD = 6
 """Most refusals that one error message lists."""
@@ -67,68 +31,6 @@ USUAL_FRAMEWORK: dict[str, str] = {
 """Framework assumed for a vendor when the job names none."""
 
 
-@dataclass(frozen=True)
-class Price:
-    """An offer in USD.
-
-    Attributes:
-        offer: the catalog record.
-        usd: per accelerator-hour for rent, per server for purchase.
-    """
-
-    offer: Offer
-    usd: float
-
-    @property
-    def bought(self) -> bool:
-        """Whether the servers are bought."""
-        return self.offer.tenure == "purchase"
-
-
-@dataclass(frozen=True)
-class Site:
-    """Hardware, network and software of one kind, and the offers for it.
-
-    Attributes:
-        accelerator, server, fabric, framework, profile: catalog records.
-        profile_note: how the profile was found, in words ("" when it was fitted for exactly this).
-        precision: training precision.
-        server_accelerators: accelerators in the smallest unit that is paid for.
-        scale_out_bytes_per_s: network per accelerator.
-        multi_server: whether servers may be combined.
-        prices: offers in USD.
-        notes: what was assumed about the hardware.
-        spot: whether the provider may take servers back.
-    """
-
-    accelerator: Accelerator
-    server: Server
-    fabric: Fabric
-    framework: Framework
-    profile: Profile
-    profile_note: str
-    precision: Precision
-    server_accelerators: int
-    scale_out_bytes_per_s: float
-    multi_server: bool
-    prices: tuple[Price, ...]
-    notes: tuple[str, ...] = field(default=())
-    spot: bool = False
-
-    @property
-    def max_accelerators(self) -> float:
-        """Largest cluster the network allows."""
-        return float("inf") if self.multi_server else float(self.server_accelerators)
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Something that was not considered, and why."""
-
-    what: str
-    reason: str
-
-
 def sites(job: Job, catalog: Catalog) -> tuple[list[Site], list[Refusal]]:
     """The sites on which a job may run, with their offers, and what was refused with the reason.
 
@@ -141,12 +43,12 @@ def sites(job: Job, catalog: Catalog) -> tuple[list[Site], list[Refusal]]:
     refused: list[Refusal] = []
     for name in job.hardware or tuple(catalog.accelerators):
         accelerator = catalog.accelerators[name]
-        offers = [o for o in catalog.offers.values() if o.accelerator == name and _wanted(o, job)]
+        offers = [o for o in catalog.offers.values() if o.accelerator == name and wanted(o, job)]
         absurd = {o.name: reason for o in offers if (reason := absurd_price(o, catalog))}
         refused.extend(Refusal(f"offer {other}", reason) for other, reason in absurd.items())
         offers = [o for o in offers if o.name not in absurd]
         if not offers:
-            refused.append(Refusal(name, "no offer is left" if absurd else _no_offer(name, job, catalog)))
+            refused.append(Refusal(name, "no offer is left" if absurd else no_offer(name, job, catalog)))
             continue
         for framework in job.frameworks or (usual_framework(accelerator),):
             try:
@@ -158,7 +60,7 @@ def sites(job: Job, catalog: Catalog) -> tuple[list[Site], list[Refusal]]:
     if not found:
         # Without named hardware, an accelerator that nobody offers is no news.
         told = [
-            r for r in refused if job.hardware or any(_wanted(o, job) for o in _offers_of(r.what, catalog))
+            r for r in refused if job.hardware or any(wanted(o, job) for o in offers_of(r.what, catalog))
         ] or refused
         more = f"; and {len(told) - MAX_TOLD} more" if len(told) > MAX_TOLD else ""
         raise UnsupportedError("; ".join(f"{r.what}: {r.reason}" for r in told[:MAX_TOLD]) + more)
@@ -196,52 +98,6 @@ def check_names(job: Job, catalog: Catalog) -> None:
         raise UnknownNameError(unknown_name("optimizer", job.optimizer, MOMENT_BYTES))
 
 
-def absurd_price(offer: Offer, catalog: Catalog) -> str:
-    """Why nobody can mean a price ("" where somebody can): a rent below the electricity of the accelerator alone."""
-    accelerator, rate = catalog.accelerators.get(offer.accelerator), catalog.currencies.get(offer.currency.lower())
-    if offer.tenure == "purchase" or accelerator is None or accelerator.tdp_w is None or rate is None:
-        return ""
-    hourly = offer.price * rate.usd / (offer.accelerators_per_server if offer.unit == "server_hour" else 1)
-    least = accelerator.tdp_w / 1000.0 * catalog.assumption("electricity-usd-per-kwh")
-    if hourly >= least:
-        return ""
-    return (
-        f"{where(catalog, offer.name)}: ${hourly:.4g} per accelerator-hour is less than the electricity alone, "
-        f"${least:.2g} at {accelerator.tdp_w:g} W; correct the price or its unit"
-    )
-
-
-def where(catalog: Catalog, offer: str) -> str:
-    """File and line of an offer, of the directory that has the last word ("offers/" for one that no file holds)."""
-    line_of = re.compile(rf"^(-?\s*name:\s*)?[\"']?{re.escape(offer)}[\"']?\s*(,|$)")
-    for directory in reversed(catalog.directories):
-        for path in sorted((directory / "offers").glob("*")):
-            if path.suffix.lower() not in SUFFIXES:
-                continue
-            for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
-                if line_of.match(line):
-                    return f"{path}:{number}"
-    return "offers/"
-
-
-def _offers_of(accelerator: str, catalog: Catalog) -> list[Offer]:
-    return [o for o in catalog.offers.values() if o.accelerator == accelerator]
-
-
-def _no_offer(accelerator: str, job: Job, catalog: Catalog) -> str:
-    """Why no offer of an accelerator is considered, and what would help."""
-    known = sorted({o.tenure for o in _offers_of(accelerator, catalog)})
-    if not known:
-        return "no offer in the catalog; add one under offers/ of a directory given with --catalog"
-    if job.offers:
-        return "none of the named offers is for it"
-    return f"not offered {' or '.join(_words(job.tenures))} in the catalog, only {', '.join(_words(known))}"
-
-
-def _words(tenures: Iterable[Tenure]) -> list[str]:
-    return [tenure.replace("_", " ") for tenure in tenures]
-
-
 def usual_framework(accelerator: Accelerator) -> str:
     """The framework assumed for an accelerator when the job names none ("" where there is no usual one)."""
     return USUAL_FRAMEWORK.get(accelerator.vendor, "")
@@ -256,7 +112,7 @@ def site_of(accelerator: Accelerator, job: Job, catalog: Catalog) -> Site:
     """
     check_names(job, catalog)
     framework = job.frameworks[0] if job.frameworks else usual_framework(accelerator)
-    offers = [o for o in catalog.offers.values() if o.accelerator == accelerator.name and _wanted(o, job)]
+    offers = [o for o in catalog.offers.values() if o.accelerator == accelerator.name and wanted(o, job)]
     server = catalog.server_of(accelerator.name)
     network = _network(server, server)
     default = _site(
@@ -267,10 +123,6 @@ def site_of(accelerator: Accelerator, job: Job, catalog: Catalog) -> Site:
         return min(known, key=lambda site: (not site.multi_server, min(price.usd for price in site.prices)))
     same = [s for s in known if s.multi_server and s.scale_out_bytes_per_s == network]
     return same[0] if same else default
-
-
-def _wanted(offer: Offer, job: Job) -> bool:
-    return offer.name in job.offers if job.offers else offer.tenure in job.tenures
 
 
 def _sites_of(accelerator: Accelerator, offers: list[Offer], framework: str, job: Job, catalog: Catalog) -> list[Site]:
@@ -291,7 +143,7 @@ def _sites_of(accelerator: Accelerator, offers: list[Offer], framework: str, job
         key = (fabric, size, network, multi_server, offer.tenure == "spot")
         # A purchase is priced per unit sold; a server of cards that are sold one by one costs as many.
         units = size / offer.accelerators_per_server if offer.unit == "server" else 1.0
-        groups.setdefault(key, []).append(Price(offer, _usd(offer, catalog) * units))
+        groups.setdefault(key, []).append(Price(offer, usd_of(offer, catalog) * units))
         if offer.scale_out_bytes_per_s_per_accelerator is None:
             silent.setdefault(key, set()).add(offer.provider)
     return [
@@ -377,123 +229,3 @@ def _framework(accelerator: Accelerator, name: str, catalog: Catalog) -> Framewo
             f"{', '.join(framework.vendors)}"
         )
     return framework
-
-
-def _usd(offer: Offer, catalog: Catalog) -> float:
-    rate = catalog.currencies.get(offer.currency.lower())
-    if rate is None:
-        raise UnknownNameError(
-            f"offer {offer.name}: no exchange rate for {offer.currency}; add {offer.currency.lower()!r} to currencies/"
-        )
-    amount = offer.price * rate.usd
-    return amount / offer.accelerators_per_server if offer.unit == "server_hour" else amount
-
-
-@dataclass(frozen=True)
-class Tariff:
-    """How a site's price turns servers and seconds into USD: one row per price, vectorised over candidates.
-
-    Attributes:
-        price: the offer in USD.
-        server_accelerators: in the smallest unit that is paid for.
-        server_w: rated draw of a unit.
-        pue: of the facility.
-        usd_per_kwh: of electricity.
-        repairs_per_server: how many units are in repair at a time, per unit at work.
-        spare_availability: probability with which the spares of a purchase suffice.
-    """
-
-    price: Price
-    server_accelerators: int
-    server_w: float
-    pue: float
-    usd_per_kwh: float
-    repairs_per_server: float
-    spare_availability: float
-
-    def spares(self, servers: Column) -> Column:
-        """Spare servers bought along with so many that work."""
-        rule = self.repairs_per_server, self.spare_availability
-        if np.ndim(servers) == 0:
-            return _spares(servers, *rule)
-        sizes = 1 << int(np.max(servers, initial=0.0)).bit_length()
-        return _spares_table(sizes, *rule)[servers.astype(np.int64)]
-
-    def components(self, accelerators: Column, wall_s: Column) -> dict[str, Column]:
-        """USD by component for clusters of ``accelerators`` over ``wall_s``; power is the renter's only when bought."""
-        servers = whole_servers(accelerators, np.asarray(float(self.server_accelerators)))
-        if self.price.bought:
-            return {
-                "servers": purchase_usd(servers, np.asarray(self.price.usd)),
-                "spares": purchase_usd(self.spares(servers), np.asarray(self.price.usd)),
-                "energy": energy_usd(
-                    servers, np.asarray(self.server_w), wall_s, np.asarray(self.pue), np.asarray(self.usd_per_kwh)
-                ),
-            }
-        offer = self.price.offer
-        term = np.asarray(term_s(offer))
-        servers = np.maximum(servers, float(offer.min_servers or 1))
-        per_server = np.asarray(float(self.server_accelerators))
-        return {"rent": rent_usd(servers, per_server, np.asarray(self.price.usd), wall_s, term)}
-
-    def total(self, accelerators: Column, wall_s: Column) -> Column:
-        """USD in all."""
-        return reduce(np.add, self.components(accelerators, wall_s).values())
-
-    @property
-    def max_accelerators(self) -> float:
-        """Largest cluster the offer can deliver."""
-        cap = self.price.offer.max_servers
-        return float("inf") if cap is None else float(cap * self.server_accelerators)
-
-    def floor(self, accelerator_s: Column, longest_s: float) -> Column:
-        """USD that no cluster doing ``accelerator_s`` accelerator-seconds of work within ``longest_s`` can go below.
-
-        Rent grows with accelerator-seconds. There must be at least accelerator-seconds / longest time of servers, which
-        are bought, or rented for the shortest term.
-        """
-        # The factor keeps rounding from demanding one server more.
-        least = accelerator_s / longest_s / self.server_accelerators * (1 - 1e-9)
-        servers = np.ceil(np.maximum(least, 1e-9))
-        if self.price.bought:
-            return purchase_usd(servers, np.asarray(self.price.usd))
-        rented = np.maximum(servers, float(self.price.offer.min_servers or 1)) * self.server_accelerators
-        rented_s = np.maximum(accelerator_s, rented * term_s(self.price.offer))
-        return rented_s * self.price.usd / 3600.0
-
-
-@lru_cache(maxsize=64)
-def _spares_table(sizes: int, repairs_per_server: float, availability: float) -> Column:
-    """Spare servers for 0, 1, … servers at work, ``sizes`` entries."""
-    return _spares(np.arange(float(sizes)), repairs_per_server, availability)
-
-
-def _spares(servers: Column, repairs_per_server: float, availability: float) -> Column:
-    return spares_needed(servers, np.asarray(repairs_per_server), np.ones(()), np.asarray(availability))
-
-
-def tariffs(site: Site, catalog: Catalog) -> list[Tariff]:
-    """One tariff per way of paying at a site: the cheapest offer of each tenure, cap and least that is charged.
-
-    A dearer offer of the same tenure and the same limits can never win, so it is left out here.
-    """
-    cheapest: dict[tuple[object, ...], Price] = {}
-    for price in sorted(site.prices, key=lambda p: (p.usd, p.offer.name)):
-        cheapest.setdefault(way_of_paying(price.offer), price)
-    server_w = site.server.power_w or (site.accelerator.tdp_w or 0.0) * site.server_accelerators
-    return [
-        Tariff(
-            price=price,
-            server_accelerators=site.server_accelerators,
-            server_w=server_w * site.server_accelerators / site.server.accelerators
-            if site.server.power_w
-            else server_w,
-            pue=catalog.assumption("pue"),
-            usd_per_kwh=catalog.assumption("electricity-usd-per-kwh"),
-            repairs_per_server=site.server_accelerators
-            * catalog.assumption("repair-s")
-            / (failure_rate(site.accelerator, catalog).hours * HOUR_S),
-            spare_availability=catalog.assumption("spare-availability"),
-        )
-        for price in cheapest.values()
-    ]

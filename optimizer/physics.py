@@ -30,8 +30,8 @@ from costmodels.storage import checkpoint_bytes
 from costmodels.utilisation import hfu, mfu, tuning_utilisation
 from optimizer.failure_rates import failure_rate
 from optimizer.job import Job
-from optimizer.market import Site
 from optimizer.recovery import recovery
+from optimizer.site import Site
 from optimizer.trust import step_sigma
 
 MONTH_S = 30.0 * 86400.0

@@ -15,8 +15,9 @@ from optimizer.configuration import Configuration, Layout, configure
 from optimizer.explain import losing_neighbours, told_exchange, told_goodput
 from optimizer.job import Job
 from optimizer.leaders import Leader
-from optimizer.market import Refusal, Site, sites
+from optimizer.market import sites
 from optimizer.search import search, unseen
+from optimizer.site import Refusal, Site
 
 SCHEMA_VERSION = "1"
 

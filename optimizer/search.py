@@ -22,7 +22,7 @@ from optimizer.bounds import Objective
 from optimizer.certificate import INTERRUPTED, Certificate
 from optimizer.job import Job
 from optimizer.leaders import Front, Leader, Leaders
-from optimizer.market import Site
+from optimizer.site import Site
 from optimizer.site_search import SiteSearch
 from optimizer.space import Spaces
 

@@ -20,10 +20,11 @@ from optimizer.bounds import Bounds, Objective
 from optimizer.certificate import Certificate
 from optimizer.job import Job
 from optimizer.leaders import Front, Leaders, Scored
-from optimizer.market import Site, tariffs
 from optimizer.physics import Physics
+from optimizer.site import Site
 from optimizer.space import Spaces, Way
 from optimizer.stage_table import Block, Ranks, Stages, blocks
+from optimizer.tariff import tariffs
 
 STAGE_ROWS = 100_000
 """Most stage rows expanded at once, so that memory stays bounded for any space."""

@@ -17,8 +17,8 @@ from costmodels.device import scale_up_reach
 from costmodels.layout import ALL_LAYERS, Pipe, Shard
 from costmodels.partition import can_partition, chunk_layers
 from optimizer.job import Job
-from optimizer.market import Site
 from optimizer.replica_counts import ReplicaCounts
+from optimizer.site import Site
 from optimizer.space_rules import (
     MAX_HYBRID_DOMAINS,
     MAX_MICRO_BATCH,

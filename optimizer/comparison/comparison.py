@@ -20,8 +20,8 @@ from optimizer.comparison.monte_carlo import Outcome, Range
 from optimizer.comparison.rule_of_thumb import Bridge, RuleOfThumb, bridge
 from optimizer.comparison.tornado import Bar
 from optimizer.failure_rates import failure_rate, failure_rates
-from optimizer.market import Refusal
 from optimizer.recovery import ASSUMED
+from optimizer.site import Refusal
 
 SCHEMA_VERSION = "1"
 

@@ -7,7 +7,7 @@ from optimizer.comparison.conditions import Conditions
 from optimizer.comparison.contender import Contender, contender
 from optimizer.comparison.fronts import Front
 from optimizer.comparison.tenures import PAYING, TENURES
-from optimizer.market import Refusal
+from optimizer.site import Refusal
 
 
 def contenders(found: list[Front], now: Conditions) -> tuple[list[Contender], list[Refusal]]:

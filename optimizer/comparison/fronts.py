@@ -19,8 +19,9 @@ from costmodels.run import DAY_S
 from optimizer.comparison.tenures import PAYING
 from optimizer.job import Job
 from optimizer.leaders import Leader
-from optimizer.market import Refusal, Site, sites
+from optimizer.market import sites
 from optimizer.search import search
+from optimizer.site import Refusal, Site
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from costmodels.goodput import Resilience
 from costmodels.storage import store_bytes, store_rent_usd
 from optimizer.comparison.conditions import Conditions
 from optimizer.comparison.ownership import Values, stored_bytes
-from optimizer.market import term_s
+from optimizer.tariff import term_s
 
 
 @dataclass(frozen=True)

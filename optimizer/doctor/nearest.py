@@ -17,9 +17,10 @@ from optimizer.bounds import Objective
 from optimizer.configuration import Configuration, Layout, configure
 from optimizer.job import DEFAULT_TENURES, MAX_ACCELERATORS, Job
 from optimizer.leaders import Leader
-from optimizer.market import Site, sites
+from optimizer.market import sites
 from optimizer.plan import duration
 from optimizer.search import search
+from optimizer.site import Site
 
 LONGEST_S = 3 * 365 * DAY_S
 """No later date than this is looked at: bought servers and their prices do not last longer."""

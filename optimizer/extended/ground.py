@@ -17,8 +17,8 @@ from optimizer.extended.pools import Pools
 from optimizer.extended.stages import loads
 from optimizer.extended.table import Table
 from optimizer.job import Job
-from optimizer.market import Price, Site
 from optimizer.physics import Physics
+from optimizer.site import Price, Site
 from optimizer.site_search import SiteSearch
 from optimizer.space import Spaces
 

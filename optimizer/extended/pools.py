@@ -9,7 +9,8 @@ import numpy as np
 from catalogs.catalog import Catalog
 from costmodels.bill import whole_servers
 from costmodels.columns import Column
-from optimizer.market import Site, Tariff, tariffs
+from optimizer.site import Site
+from optimizer.tariff import Tariff, tariffs
 
 
 class Pools:

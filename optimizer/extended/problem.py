@@ -19,7 +19,7 @@ from optimizer.extended.ground import Ground
 from optimizer.extended.table import SHARES
 from optimizer.job import Job
 from optimizer.leaders import Leader
-from optimizer.market import Site
+from optimizer.site import Site
 from optimizer.space import Spaces, recompute_layers
 
 Objective = Literal["cost", "days", "accelerators", "risk"]

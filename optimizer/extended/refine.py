@@ -20,9 +20,10 @@ from optimizer.extended.study import Sampling
 from optimizer.extended.workers import Task, run_workers
 from optimizer.job import Job
 from optimizer.leaders import Leader
-from optimizer.market import Site, sites
+from optimizer.market import sites
 from optimizer.plan import SCHEMA_VERSION
 from optimizer.search import search
+from optimizer.site import Site
 
 POINTS = 2000
 """Points sampled unless told otherwise."""

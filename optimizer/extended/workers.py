@@ -19,7 +19,7 @@ from optimizer.extended.sampler import SamplerName
 from optimizer.extended.storage import open_study
 from optimizer.extended.study import Sampling
 from optimizer.job import Job
-from optimizer.market import Site
+from optimizer.site import Site
 
 POLL_S = 0.2
 

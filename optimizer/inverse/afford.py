@@ -19,8 +19,10 @@ from optimizer.configuration import Configuration, Layout, configure
 from optimizer.inverse.largest import largest_of
 from optimizer.job import MAX_TOKENS, Job
 from optimizer.leaders import Leader
-from optimizer.market import Price, Refusal, Site, sites, way_of_paying
+from optimizer.market import sites
 from optimizer.search import search
+from optimizer.site import Price, Refusal, Site
+from optimizer.tariff import way_of_paying
 
 CHINCHILLA = 20.0
 """Training tokens per parameter of a compute-optimal model (Hoffmann et al. 2022, table 3)."""

@@ -17,9 +17,9 @@ from optimizer.configuration import Configuration
 from optimizer.inverse.largest import largest_monotone, largest_of
 from optimizer.inverse.least import Least, describe, fastest, ground, least_memory
 from optimizer.job import Job
-from optimizer.market import Site
 from optimizer.physics import Physics
 from optimizer.plan import SCHEMA_VERSION
+from optimizer.site import Site
 from optimizer.space_rules import MIN_CONTEXT_TOKENS
 
 GIB = 2.0**30

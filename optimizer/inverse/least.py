@@ -18,8 +18,9 @@ from optimizer.certificate import Certificate
 from optimizer.configuration import Configuration, Layout, configure
 from optimizer.job import Job
 from optimizer.leaders import Leaders
-from optimizer.market import Price, Site, site_of
+from optimizer.market import site_of
 from optimizer.physics import Physics
+from optimizer.site import Price, Site
 from optimizer.site_search import SiteSearch
 from optimizer.space import Space, Spaces
 

@@ -6,11 +6,11 @@ import datetime
 import math
 from dataclasses import dataclass, field, replace
 
-from optimizer.market import COMMITMENT_S
 from optimizer.replan.backtest_tape import Tape
 from optimizer.replan.decide import COMMITTED, DAY_S, Standing, decide, exit_usd
 from optimizer.replan.jobs import PlannedJob
 from optimizer.replan.reprice import HOUR_S
+from optimizer.tariff import COMMITMENT_S
 
 FOLLOWED = ("switch", "resize", "warn")
 """Verdicts whose target the backtest moves to."""

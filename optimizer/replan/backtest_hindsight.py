@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.offer import Tenure
-from optimizer.market import COMMITMENT_S
 from optimizer.replan.backtest_course import Course
 from optimizer.replan.backtest_tape import Tape
 from optimizer.replan.decide import COMMITTED, DAY_S, Standing, exit_usd
 from optimizer.replan.jobs import PlannedJob
 from optimizer.replan.reprice import HOUR_S
+from optimizer.tariff import COMMITMENT_S
 
 RENTED = ("on_demand", "spot", "capacity_block", "reserved_1y", "reserved_3y")
 

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from catalogs.errors import DataFileError
-from optimizer.market import COMMITMENT_S
 from optimizer.replan.book import Quote
 from optimizer.replan.jobs import PlannedJob, Rules
 from optimizer.replan.reprice import HOUR_S, Choice, Market
+from optimizer.tariff import COMMITMENT_S
 
 Kind = Literal["start", "keep", "switch", "resize", "warn", "infeasible"]
 DAY_S = 86400.0

@@ -31,7 +31,7 @@ from optimizer.certificate import Certificate
 from optimizer.failure_rates import failure_rate
 from optimizer.job import Job
 from optimizer.leaders import Scored
-from optimizer.market import Price, Site
+from optimizer.site import Price, Site
 from optimizer.site_search import SiteSearch
 from optimizer.space import Spaces
 
@@ -41,15 +41,16 @@ FORMULAS = (
     "failure_rates",
     "job",
     "leaders",
-    "market",
     "physics",
     "recovery",
     "replica_counts",
     "replan.layouts_cache",
+    "site",
     "site_search",
     "space",
     "space_rules",
     "stage_table",
+    "tariff",
     "trust",
     "tuning",
     "whole_numbers",

@@ -12,9 +12,11 @@ from catalogs.catalog import Catalog
 from catalogs.errors import UnsupportedError
 from catalogs.offer import Tenure
 from optimizer.job import Job
-from optimizer.market import Price, Site, Tariff, sites, tariffs, way_of_paying
+from optimizer.market import sites
 from optimizer.replan.book import TENURES, Book, with_book
 from optimizer.replan.layouts_cache import LayoutCache, Layouts
+from optimizer.site import Price, Site
+from optimizer.tariff import Tariff, tariffs, way_of_paying
 
 HOUR_S = 3600.0
 

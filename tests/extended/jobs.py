@@ -9,8 +9,9 @@ from optimizer.extended.candidate import EXTENSIONS, Extension
 from optimizer.extended.problem import Problem
 from optimizer.job import Job
 from optimizer.leaders import Leader
-from optimizer.market import Site, sites
+from optimizer.market import sites
 from optimizer.search import search
+from optimizer.site import Site
 from optimizer.tuning import FineTuning
 
 CATALOG = Catalog()

@@ -15,8 +15,9 @@ from costmodels.schedule import bubble_seconds
 from optimizer.extended.pools import Pools
 from optimizer.extended.settle import TURNS
 from optimizer.extended.split import balanced, fewest_recomputed
-from optimizer.market import Price, Tariff
 from optimizer.pipeline_graph import Passes, step_graph
+from optimizer.site import Price
+from optimizer.tariff import Tariff
 from tests.extended.jobs import CATALOG, found
 
 

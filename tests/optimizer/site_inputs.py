@@ -7,7 +7,7 @@ from catalogs.catalog import Catalog
 from optimizer.catalog_variant import with_assumption
 from optimizer.failure_rates import STATED
 from optimizer.job import Job
-from optimizer.market import Site
+from optimizer.site import Site
 from tests.oracle.inputs import Inputs
 
 

@@ -16,9 +16,10 @@ from catalogs.catalog import Catalog
 from catalogs.errors import InfeasibleError, UnsupportedError
 from optimizer.bounds import Objective
 from optimizer.job import Job
-from optimizer.market import Site, sites
+from optimizer.market import sites
 from optimizer.plan import pareto, plan
 from optimizer.search import search
+from optimizer.site import Site
 from optimizer.site_search import SiteSearch
 from optimizer.space import Spaces
 from tests.optimizer.drawn import DAY_S, drawn_job, with_limits

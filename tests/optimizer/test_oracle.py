@@ -20,10 +20,12 @@ from optimizer.catalog_variant import with_assumptions, with_fabric
 from optimizer.configuration import Layout, configure
 from optimizer.failure_rates import failure_rate
 from optimizer.job import Job, RecoveryName
-from optimizer.market import Price as MarketPrice
-from optimizer.market import Site, Tariff, sites
+from optimizer.market import sites
 from optimizer.physics import Physics
 from optimizer.search import search
+from optimizer.site import Price as MarketPrice
+from optimizer.site import Site
+from optimizer.tariff import Tariff
 from tests.optimizer.site_inputs import oracle_inputs, with_failures
 from tests.oracle.inputs import PEAK_DTYPE, Cut
 from tests.oracle.parameters import Arch, partition_possible
