@@ -45,11 +45,11 @@ class Recovery(Columns):
     replica_restart_s: Column
 
     @classmethod
-    def automatic(cls, restart_s: float) -> Recovery:
+    def automatic(cls, restart_s: float, restart_log_sigma: float) -> Recovery:
         """Machines find the fault, replace the server and restart the whole job."""
         return cls.from_values(
             restart_s=restart_s,
-            restart_log_sigma=0,
+            restart_log_sigma=restart_log_sigma,
             begins_again=1,
             rolls_back=1,
             replica_share=0,
@@ -230,8 +230,8 @@ class Resilience(Columns):
     def log_sigma(self, accelerators: Column, wall_s: Column, share: Column) -> Column:
         """Standard deviation of the logarithm of the wall-clock time, given its expectation and the goodput.
 
-        Independent causes: the rate between clusters, as far as it delays the run at its 95% point; how long people
-        take to restart; and the randomness of single failures.
+        Independent causes: the rate between clusters, as far as it delays the run at its 95% point; how long a team
+        takes to restart; and the randomness of single failures.
         """
         mtbi, work = self.on(accelerators).mtbi_s(accelerators), wall_s * share
         often = self.failures_per_accelerator_s * np.exp(NORMAL_90 * self.rate_log_sigma)

@@ -27,6 +27,15 @@ def combined_sigma(*sigmas: Column) -> Column:
     return np.sqrt(sum((np.square(sigma) for sigma in sigmas), start=np.zeros(())))
 
 
+def log_sigma_of(low: float, high: float) -> float:
+    """Standard deviation of the logarithm of what lies between ``low`` and ``high`` with a probability of 90%.
+
+    >>> round(log_sigma_of(1.0, 2.0), 4)
+    0.2107
+    """
+    return math.log(high / low) / (2.0 * NORMAL_90)
+
+
 def scale_sigma(accelerators: Column, largest: Column) -> Column:
     """Deviation of log step time of a cluster beyond the largest measured one (0 within it, or if none is known).
 

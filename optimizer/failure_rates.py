@@ -21,7 +21,7 @@ from catalogs.assumption import Assumption
 from catalogs.catalog import Catalog
 from catalogs.errors import DataFileError
 from costmodels.columns import Column
-from costmodels.interval import NORMAL_90
+from costmodels.interval import NORMAL_90, log_sigma_of
 
 STATED = "accelerator-hours-per-failure"
 """Assumption of the user's that replaces the rate, of all accelerators or (with ``.FAMILY``) of one generation."""
@@ -100,7 +100,7 @@ def _stated(told: Assumption) -> FailureRate:
     low, high = told.interval or (told.value, told.value)
     if not low > 0:
         raise DataFileError(f"assumption {told.name}: {low:g} hours are not above 0; correct it")
-    sigma = math.log(high / low) / (2 * NORMAL_90)
+    sigma = log_sigma_of(low, high)
     return FailureRate(told, None, sigma, sigma)
 
 

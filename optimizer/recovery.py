@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from catalogs.assumption import Assumption
 from catalogs.catalog import Catalog
 from costmodels.goodput import Recovery
+from costmodels.interval import log_sigma_of
 from optimizer.job import RecoveryName
 
 ASSUMED: dict[RecoveryName, tuple[str, ...]] = {
     "automatic": ("restart-s",),
-    "manual": ("manual-restart-s", "manual-restart-log-sigma"),
+    "manual": ("manual-restart-s",),
     "replica": ("replica-stall-s", "replica-share", "restart-s"),
 }
 """The assumptions that each rests on."""
@@ -18,10 +20,15 @@ def recovery(name: RecoveryName, catalog: Catalog) -> Recovery:
     """A regime with the figures of the catalog."""
     assumed = catalog.assumption
     if name == "manual":
-        return Recovery.manual(assumed("manual-restart-s"), assumed("manual-restart-log-sigma"))
+        return Recovery.manual(assumed("manual-restart-s"), _log_sigma(catalog.assumptions["manual-restart-s"]))
     if name == "replica":
         return Recovery.replica(assumed("replica-stall-s"), assumed("replica-share"), assumed("restart-s"))
-    return Recovery.automatic(assumed("restart-s"))
+    return Recovery.automatic(assumed("restart-s"), _log_sigma(catalog.assumptions["restart-s"]))
+
+
+def _log_sigma(record: Assumption) -> float:
+    """Of a time between teams; 0 where the record has no interval."""
+    return 0.0 if record.interval is None else log_sigma_of(*record.interval)
 
 
 def told_recovery(name: RecoveryName, catalog: Catalog) -> str:

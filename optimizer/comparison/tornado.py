@@ -16,15 +16,13 @@ from optimizer.comparison.contender import Contender, label
 from optimizer.comparison.contenders import contenders, offered
 from optimizer.comparison.fronts import Front
 from optimizer.failure_rates import failure_rates
+from optimizer.recovery import ASSUMED
 
 PRICE_SWING = 0.2
 """Relative swing of prices in the tornado."""
 
 SWING = 0.1
 """Relative swing of MFU, tokens, deadline and exchange rates in the tornado."""
-
-NORMAL_95 = 1.6448536269514722
-"""95% point of the standard normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,6 @@ def _repriced(now: Conditions, offer: Offer, price: float) -> dict[str, Offer]:
 
 def _swings(found: list[Front], now: Conditions) -> list[tuple[str, float, float, Change]]:
     """What the tornado varies, from where to where."""
-    assumed = now.catalog.assumption
     rows: list[tuple[str, float, float, Change]] = [
         ("MFU (relative)", 1 - SWING, 1 + SWING, lambda c, x: replace(c, slowdown=c.slowdown / x)),
         ("tokens (relative)", 1 - SWING, 1 + SWING, _tokens),
@@ -116,12 +113,9 @@ def _swings(found: list[Front], now: Conditions) -> list[tuple[str, float, float
         ("depreciation-years", 3.0, 6.0, _assume("depreciation-years")),
     ]
     if now.job.goodput is None:
-        kinds = (front.site.accelerator for front in found)
-        intervals = ((rate.told, rate.told.interval) for rate in failure_rates(kinds, now.catalog))
-        rows += [(told.name, *ends, _restate(told)) for told, ends in intervals if ends is not None]
-    if now.job.recovery == "manual" and now.job.goodput is None:
-        seconds, teams = assumed("manual-restart-s"), math.exp(NORMAL_95 * assumed("manual-restart-log-sigma"))
-        rows.append(("manual-restart-s", seconds / teams, seconds * teams, _assume("manual-restart-s")))
+        told = [rate.told for rate in failure_rates((front.site.accelerator for front in found), now.catalog)]
+        told += [now.catalog.assumptions[name] for name in ASSUMED[now.job.recovery]]
+        rows += [(one.name, *one.interval, _restate(one)) for one in told if one.interval is not None]
     if math.isfinite(now.job.deadline_s):
         days = now.job.deadline_s / DAY_S
         rows.append(("deadline (days)", days * (1 - SWING), days * (1 + SWING), _deadline))

@@ -49,8 +49,16 @@ def failures_variance(job: Job, catalog: Catalog, x: Inputs, world: int, wall: f
     lower = share(often, interval(often, stall), stall, job.recovery, catalog)
     variance = (math.log(goodput / lower) / 1.6449) ** 2 + squares * goodput / gap / wall
     if job.recovery == "manual":
-        variance += (fixed / (gap + fixed) * value("manual-restart-log-sigma")) ** 2
+        variance += (fixed / (gap + fixed) * sigma(catalog, "manual-restart-s")) ** 2
+    if job.recovery == "automatic":
+        variance += ((1 - math.exp(-fixed / gap)) * sigma(catalog, "restart-s")) ** 2
     return variance
+
+
+def sigma(catalog: Catalog, name: str) -> float:
+    """Of the logarithm, where the record says what holds it with 90%."""
+    record = catalog.assumptions[name]
+    return 0.0 if record.low is None or record.high is None else math.log(record.high / record.low) / 3.2898
 
 
 def interval(gap: float, stall: float) -> float:
