@@ -14,7 +14,7 @@ from costmodels.architecture import Architecture
 from costmodels.parameters import total_params
 from optimizer.catalog_variant import with_assumptions
 from optimizer.comparison.break_even import break_evens
-from optimizer.comparison.comparison import SURE, Comparison
+from optimizer.comparison.comparison import Comparison
 from optimizer.comparison.conditions import Conditions
 from optimizer.comparison.contender import Contender
 from optimizer.comparison.contenders import contenders
@@ -23,7 +23,7 @@ from optimizer.comparison.monte_carlo import Range, monte_carlo
 from optimizer.comparison.ownership import Terms
 from optimizer.comparison.rule_of_thumb import rule_of_thumb
 from optimizer.comparison.tornado import tornado
-from optimizer.job import Job
+from optimizer.job import SURE, Job
 from optimizer.offers import where
 
 DRAWS = 10_000

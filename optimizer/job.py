@@ -26,6 +26,12 @@ MAX_TOKENS = 1e18
 DEFAULT_TENURES: tuple[Tenure, ...] = ("on_demand", "reserved_1y", "reserved_3y", "capacity_block", "purchase")
 """Every tenure but spot, which is considered when asked for: its interruptions are little known."""
 
+EVEN = 0.5
+"""Probability that every plan has whose predicted memory and days are within the limits."""
+
+SURE = 0.9
+"""Probability of fitting and of meeting the deadline below which a surer choice is pointed out."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -76,7 +82,7 @@ class Job:
     offload: tuple[OffloadChoice, ...] = ("none", "optimizer")
     goodput: float | None = None
     recovery: RecoveryName = "automatic"
-    confidence: float = 0.5
+    confidence: float = EVEN
     tuning: FineTuning | None = None
     assumptions: tuple[str, ...] = field(default=())
 

@@ -10,6 +10,7 @@ from costmodels.run import DAY_S
 from optimizer.certificate import Certificate
 from optimizer.cli.output import emit_json, print_line, print_table, remark
 from optimizer.configuration import Configuration, Layout
+from optimizer.job import EVEN, SURE
 from optimizer.plan import SCHEMA_VERSION, Plan, job_json
 from optimizer.space_rules import RULES
 
@@ -50,6 +51,9 @@ def show_plan(plan: Plan, *, why: bool) -> None:
         title="The plan and its runners-up",
         right="# accel. days P(deadline) P(fits) cost MFU",
     )
+    if unsure := _unsure(best, job.confidence):
+        print_line(unsure)
+        print_line()
     told = plan.rejected if why else plan.rejected[:MAX_REASONS]
     print_table(["what", "why it loses"], [[r.what, r.reason] for r in told], title="Why not")
     if len(told) < len(plan.rejected):
@@ -68,6 +72,21 @@ def show_plan(plan: Plan, *, why: bool) -> None:
     if why:
         print_line()
         print_table(["rule", "what is not in the space"], [[n, t] for n, t in RULES.items()], title="Rules")
+
+
+def _unsure(best: Configuration, confidence: float) -> str:
+    """What to ask for where the plan may well be late or not fit and no more was asked for; empty where it is safe."""
+    risks = [
+        text
+        for text, chance in (("not fit", best.p_fits), ("be late", 1.0 if best.p_deadline is None else best.p_deadline))
+        if chance < SURE
+    ]
+    if not risks or confidence > EVEN:
+        return ""
+    return (
+        f"The cheapest plan may well {' or '.join(risks)}: --confidence {SURE:.0%} finds the cheapest that "
+        f"fits and meets the date with a probability of {SURE:.0%} each."
+    )
 
 
 def show_front(front: list[Configuration], proof: Certificate, *, as_json: bool) -> None:

@@ -25,9 +25,6 @@ from optimizer.site import Refusal
 
 SCHEMA_VERSION = "1"
 
-SURE = 0.9
-"""Probability of meeting the deadline below which a surer choice is shown beside the winner."""
-
 NOT_MODELLED = (
     "spot servers: the wait for a replacement, and that many are taken back at once",
     "taxes, import duties, financing fees and discounts beyond the stated offers",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from costmodels.run import DAY_S
-from optimizer.comparison.comparison import SURE, Comparison
+from optimizer.comparison.comparison import Comparison
 from optimizer.comparison.contender import label
+from optimizer.job import SURE
 from optimizer.memo.wording import Language, count, money, say
 
 
