@@ -206,12 +206,16 @@ def test_a_solved_split_is_no_slower_than_the_even_one_and_fits_where_it_can() -
     ground = p.grounds[0]
     even = [one for one in some_points(p, 80) if one.pp > 1 and one.recompute != FITTED]
     even = [one._replace(split=EVEN) for one in even]
-    for plain, before, after in zip(
-        even, ground.evaluate(even), ground.evaluate([one._replace(split=SOLVED) for one in even]), strict=True
-    ):
-        if before.excess[0] <= 0 and plain.recompute in {"none", "full"}:
-            assert after.excess[-1] <= 0
-            assert after.step_s <= before.step_s * (1 + 1e-9)
+    before, after = ground.evaluate(even), ground.evaluate([one._replace(split=SOLVED) for one in even])
+    fitting = [
+        (one, solved)
+        for plain, one, solved in zip(even, before, after, strict=True)
+        if one.excess[0] <= 0 and plain.recompute in {"none", "full"}
+    ]
+    assert len(fitting) >= 5
+    for one, solved in fitting:
+        assert solved.excess[-1] <= 0
+        assert solved.step_s <= one.step_s * (1 + 1e-9)
 
 
 def test_fitted_recomputation_fits_wherever_full_recomputation_does_and_is_no_slower() -> None:
@@ -219,10 +223,12 @@ def test_fitted_recomputation_fits_wherever_full_recomputation_does_and_is_no_sl
     ground = p.grounds[0]
     full = [one._replace(recompute="full") for one in some_points(p, 80, seed=1)]
     fitted = [one._replace(recompute=FITTED) for one in full]
-    for before, after in zip(ground.evaluate(full), ground.evaluate(fitted), strict=True):
-        if before.excess[0] <= 0:
-            assert after.excess[0] <= 0
-            assert after.step_s <= before.step_s * (1 + 1e-9)
+    pairs = zip(ground.evaluate(full), ground.evaluate(fitted), strict=True)
+    fitting = [(before, after) for before, after in pairs if before.excess[0] <= 0]
+    assert len(fitting) >= 5
+    for before, after in fitting:
+        assert after.excess[0] <= 0
+        assert after.step_s <= before.step_s * (1 + 1e-9)
 
 
 def test_candidates_are_evaluated_once_and_together_as_alone() -> None:

@@ -77,6 +77,7 @@ def test_largest_micro_batch_is_tight(job: Job) -> None:
     try:
         found = largest_micro_batch(job, CATALOG)
     except InfeasibleError:
+        assert not fits(job)
         return
     assert found.configuration.fits
     assert found.configuration.layout.micro_batch == found.value

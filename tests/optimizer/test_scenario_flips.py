@@ -11,7 +11,6 @@ from catalogs import Catalog
 from catalogs.assumption import Assumption
 from costmodels.interval import NORMAL_90
 from optimizer.catalog_variant import with_assumption, with_assumptions, with_currencies, with_offers
-from optimizer.comparison.break_even import break_evens
 from optimizer.comparison.conditions import Conditions
 from optimizer.comparison.contender import label
 from optimizer.comparison.contenders import contenders
@@ -19,6 +18,7 @@ from optimizer.comparison.fronts import Front, fronts
 from optimizer.comparison.tornado import Bar, tornado
 from optimizer.failure_rates import STATED, failure_rate
 from optimizer.request import read_job
+from tests.optimizer.flips import winners_flip
 
 pytestmark = pytest.mark.slow
 
@@ -38,19 +38,7 @@ def found(now: Conditions) -> list[Front]:
 
 
 def test_the_winner_flips_at_every_break_even_price(found: list[Front], now: Conditions) -> None:
-    ranked, _ = contenders(found, now)
-    flips = [one for one in break_evens(ranked, now) if one.parameter.startswith("price of") and one.flips_at]
-    assert len(flips) >= 7
-    for flip in flips:
-        name = flip.parameter.removeprefix("price of ")
-        assert flip.flips_at is not None
-        offers = {one.offer.name: one.offer for one in ranked if label(one) in {flip.winner_from, flip.winner_to}}
-        winners = []
-        for price in (flip.flips_at * 0.99, flip.flips_at * 1.01):
-            offers[name] = offers[name].model_copy(update={"price": price})
-            again, _ = contenders(found, replace(now, catalog=with_offers(now.catalog, offers)))
-            winners.append(label(again[0]))
-        assert set(winners) == {flip.winner_from, flip.winner_to}, flip.parameter
+    winners_flip(found, now, least=7)
 
 
 def test_every_bar_is_what_planning_from_scratch_gives(found: list[Front], now: Conditions) -> None:

@@ -19,6 +19,7 @@ from optimizer.comparison.monte_carlo import monte_carlo
 from optimizer.comparison.ownership import Terms
 from optimizer.comparison.tornado import tornado
 from optimizer.request import read_job
+from tests.optimizer.flips import winners_flip
 
 DAY_S = 86400.0
 
@@ -36,21 +37,7 @@ def found(now: Conditions) -> list[Front]:
 
 
 def test_the_winner_flips_at_every_break_even_price(found: list[Front], now: Conditions) -> None:
-    ranked, _ = contenders(found, now)
-    flips = [one for one in break_evens(ranked, now) if one.parameter.startswith("price of") and one.flips_at]
-    assert len(flips) >= 5
-    assert len(flips) == len(set(flips))
-    for flip in flips:
-        name = flip.parameter.removeprefix("price of ")
-        assert flip.flips_at is not None
-        # Only the contenders' own offers, so that no third one comes between the two.
-        offers = {one.offer.name: one.offer for one in ranked if label(one) in {flip.winner_from, flip.winner_to}}
-        winners = []
-        for price in (flip.flips_at * 0.99, flip.flips_at * 1.01):
-            offers[name] = offers[name].model_copy(update={"price": price})
-            again, _ = contenders(found, replace(now, catalog=with_offers(now.catalog, offers)))
-            winners.append(label(again[0]))
-        assert set(winners) == {flip.winner_from, flip.winner_to}
+    winners_flip(found, now, least=5)
 
 
 def test_buying_beats_renting_above_the_break_even_use(found: list[Front], now: Conditions) -> None:

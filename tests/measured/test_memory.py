@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +15,7 @@ from optimizer.measured.memory import predicted_gib
 from optimizer.measured.memory_readings import READINGS, reading_of
 from optimizer.measured.reading import run_table
 from tests.costmodels.bundles import efficiency
-
-RUNS = Path(__file__).parents[2] / "shared" / "runs"
+from tests.measured.made import RUNS
 
 
 def measured(file: str, source: str) -> list[Run]:

@@ -1,0 +1,47 @@
+"""The scoreboard and the published trainings on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catalogs.catalog import Catalog
+from optimizer.accuracy.scoreboard import END, START, Scoreboard
+from optimizer.accuracy.trainings import published_runs
+from optimizer.accuracy.validate import cross_validate, validate
+from tests.measured.made import made
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return Catalog()
+
+
+def test_published_trainings_are_near_their_hours(catalog: Catalog) -> None:
+    """Half of the published accelerator-hours within a quarter, all within a factor of two."""
+    ratios = [one.hours / one.training.hours for one in published_runs(catalog) if one.training.hours]
+    assert len(ratios) >= 12
+    assert np.median(np.abs(np.array(ratios) - 1.0)) <= 0.3
+    assert all(0.4 < ratio < 2.0 for ratio in ratios)
+
+
+def test_scoreboard_writes_its_pages(catalog: Catalog, tmp_path: Path) -> None:
+    rows = [
+        made(f"{source}-{layers}-{gbs}", layers * gbs / 400.0, source=source, layers=layers, gbs=gbs)
+        for source in "ab"
+        for layers in (16, 32)
+        for gbs in (64, 128)
+    ]
+    (tmp_path / "README.md").write_text(f"before\n{START}\nold\n{END}\nafter\n", encoding="utf-8")
+    apart = {by: cross_validate(catalog, rows, by=by) for by in ("group", "model", "source")}
+    board = Scoreboard(validate(catalog, rows), apart["group"], apart["model"], apart["source"], ())
+    written = board.write(tmp_path / "docs")
+    assert [path.name for path in written] == ["accuracy.md", "accuracy.svg", "README.md"]
+    assert "groups held apart" in written[0].read_text(encoding="utf-8")
+    assert written[1].read_text(encoding="utf-8").startswith("<svg")
+    text = written[2].read_text(encoding="utf-8")
+    assert "old" not in text
+    assert text.startswith("before")
+    assert text.endswith("after\n")
