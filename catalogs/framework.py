@@ -14,6 +14,9 @@ Recompute = Literal["none", "selective", "full"]
 Offload = Literal["none", "optimizer", "activations"]
 Schedule = Literal["1f1b", "interleaved", "zero_bubble"]
 AdapterModule = Literal["q", "k", "v", "o", "gate", "up", "down"]
+OverlapNeed = Literal[
+    "expert-parallel", "whole-experts", "interleaved", "no-full-recompute", "one-prediction-layer", "micro-batches"
+]
 
 
 class Framework(Record):
@@ -34,8 +37,11 @@ class Framework(Record):
         flash_attention: attention scores never reach memory.
         data_overlap: gradients are reduced and parameters gathered while the passes run; False: before and after them
             (Megatron-DeepSpeed's pipeline engine).
-        expert_overlap: a switch runs dispatch and combine of experts beside the passes of another micro-batch; plans
-            take it to be on.
+        expert_overlap: arguments that switch on an overlap of dispatch and combine of experts with the passes of another
+            micro-batch (empty: there is no such switch). Plans take it to be on where the layout allows it.
+        expert_overlap_needs: what a layout must have for it (:data:`costmodels.overlap.NEEDS` has the words).
+        expert_overlap_told: what it needs besides, which no layout says.
+        expert_overlap_or_data: it excludes the overlap of gradients and parameters with the passes.
         fused_mlp_activation: element-wise kernels are fused, by hand or by a compiler: the gated activation saves only
             its input, not its intermediate product.
         fused_softmax_loss: cross entropy keeps one copy of the logits, in half precision.
@@ -100,7 +106,10 @@ class Framework(Record):
     adapter_modules: tuple[AdapterModule, ...] = ()
     flash_attention: bool
     data_overlap: bool = True
-    expert_overlap: bool = False
+    expert_overlap: tuple[str, ...] = ()
+    expert_overlap_needs: tuple[OverlapNeed, ...] = ()
+    expert_overlap_told: tuple[str, ...] = ()
+    expert_overlap_or_data: bool = False
     fused_mlp_activation: bool
     fused_softmax_loss: bool
     loss_bytes: Literal[4, 10, 12, 16] = 10

@@ -3,43 +3,49 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from costmodels.columns import Column
-from costmodels.layer import LayerSeconds, Setting, dense_layer, head, moe_layer
+from costmodels.layer import LayerSeconds, Setting, dense_layer, head, moe_layers
 from costmodels.layout import Pipe
 from costmodels.partition import peak_stages, stage_layers
-from costmodels.stage import layers_of, stage_seconds, with_prediction_layers
+from costmodels.stage import layers_of, overlaps, recomputed_share, stage_seconds, with_prediction_layers
 
 
-def slowest_stage(x: Setting, pipe: Pipe) -> tuple[Column, Column, Column]:
-    """Dense layers, MoE layers and heads (0 or 1) of the slowest stage."""
+def slowest_stage(x: Setting, pipe: Pipe, beside: NDArray[np.bool_] | None = None) -> tuple[Column, Column, Column]:
+    """Dense layers, MoE layers and heads (0 or 1) of the slowest stage (``beside`` as in the breakdown)."""
     layers = layers_of(x)
     best = dense_best = moe_best = head_best = np.zeros(())
     for stage in peak_stages(x.architecture, pipe):
         dense, moe = stage_layers(x.architecture, pipe, stage)
         last = np.where(stage == pipe.pp - 1, 1.0, 0.0)
-        total = stage_seconds(x, layers, pipe, dense, moe, last).total
+        total = stage_seconds(x, layers, pipe, dense, moe, last, beside=beside).total
         slower = total > best
         best, dense_best = np.where(slower, total, best), np.where(slower, dense, dense_best)
         moe_best, head_best = np.where(slower, moe, moe_best), np.where(slower, last, head_best)
     return dense_best, moe_best, head_best
 
 
-def micro_batch_breakdown(x: Setting, pipe: Pipe) -> dict[str, Column]:
+def micro_batch_breakdown(x: Setting, pipe: Pipe, beside: NDArray[np.bool_] | None = None) -> dict[str, Column]:
     """Seconds of one micro-batch on the slowest stage by cause; they sum to the stage's total.
 
     ``matmul`` are the linear layers, ``attention`` scores and context, ``elementwise`` memory-bound kernels,
     ``launch`` waiting for the host, ``tensor_comm``, ``context_comm`` and ``expert_comm`` exposed collectives,
     ``head`` output head and loss, ``recompute`` repeated forward work, ``offload`` exposed host traffic,
     ``reference`` (where there is one) the forward passes of a reference model.
+
+    ``beside`` says whether the exchange of experts runs beside another micro-batch; by default wherever it may.
     """
-    dense, moe, heads = slowest_stage(x, pipe)
-    whole = stage_seconds(x, layers_of(x), pipe, dense, moe, heads)
+    if beside is None:
+        beside = overlaps(x, pipe, recomputed_share(x, pipe))
+    dense, moe, heads = slowest_stage(x, pipe, beside)
+    whole = stage_seconds(x, layers_of(x), pipe, dense, moe, heads, beside=beside)
     dense, moe, heads = with_prediction_layers(x.architecture, dense, moe, heads)
     reference = {}
     if x.tuning is not None and np.any(x.tuning.reference > 0):
         reference["reference"] = whole.forward * x.tuning.reference / (1.0 + x.tuning.reference)
-    layers: LayerSeconds = dense_layer(x).times(dense) + moe_layer(x).times(moe)
+    overlapped = x.recipe.overlaps_experts * (beside if x.overlap is not None else 1.0)
+    layers: LayerSeconds = dense_layer(x).times(dense) + moe_layers(x, overlapped)[0].times(moe)
     output = head(x).passes
     return {
         "matmul": layers.matmul_f + layers.matmul_b,

@@ -30,6 +30,8 @@ class Columns:
         """One bundle with a new first axis (0-d columns: shape ``(len(items),)``), nested bundles included."""
 
         def stacked(values: list[Any]) -> Any:
+            if values[0] is None:
+                return None
             return type(values[0]).stack(values) if isinstance(values[0], Columns) else np.array(values)
 
         return cls(**{name: stacked([getattr(item, name) for item in items]) for name in cls.names()})
@@ -40,9 +42,14 @@ class Columns:
         return tuple(cls.__dataclass_fields__)  # type: ignore[attr-defined]
 
     def map(self, function: Callable[[Column], Any]) -> Self:
-        """The bundle with ``function`` (an index, a reshape) applied to every column, nested bundles included."""
+        """The bundle with ``function`` (an index, a reshape) applied to every column, nested bundles included.
+
+        A nested bundle that is absent (None) stays absent.
+        """
 
         def apply(value: Any) -> Any:
+            if value is None:
+                return None
             return value.map(function) if isinstance(value, Columns) else function(value)
 
         return type(self)(**{name: apply(getattr(self, name)) for name in self.names()})

@@ -31,6 +31,7 @@ from costmodels.elementwise import (
 from costmodels.flops import FLASH_BACKWARD, attention_core_flops
 from costmodels.layout import Shard, residual_tokens, routed_tokens, tokens_per_rank
 from costmodels.matmul import alignment, linear_seconds
+from costmodels.overlap import Overlap
 from costmodels.recipe import Recipe
 
 HEAD_DIM_OVERHEAD = 32.0
@@ -176,6 +177,7 @@ class Setting:
         span: tokens over which attention reaches, those of an example where several are packed into a sequence
             (None: the whole sequence).
         tuning: what of the model is trained (None: all of it).
+        overlap: what the overlap of experts needs of a layout (None: nothing, the recipe says whether it runs).
     """
 
     architecture: Architecture
@@ -186,6 +188,7 @@ class Setting:
     seq: Column
     span: Column | None = None
     tuning: Tuning | None = None
+    overlap: Overlap | None = None
 
     @property
     def reach(self) -> Column:
@@ -202,10 +205,21 @@ def dense_layer(x: Setting) -> LayerSeconds:
 
 def moe_layer(x: Setting) -> LayerSeconds:
     """Seconds of a layer with routed experts (0 where no model has them)."""
+    return moe_layers(x, x.recipe.overlaps_experts)[0]
+
+
+def moe_layers(x: Setting, *overlaps: Column) -> tuple[LayerSeconds, ...]:
+    """The same where the exchange of experts runs beside another micro-batch (1) and where it waits (0)."""
     if not np.any(x.architecture.moe_layers):
-        return _nothing()
+        return (_nothing(),) * len(overlaps)
     biases = EXPERT_BIAS_LAUNCHES * x.architecture.expert_bias * _local_experts(x)
-    return _floored(x, _attention_block(x) + _moe_block(x), MOE_LAUNCHES + biases, moe_adapters)
+    block, exchange = _attention_block(x) + _moe_block(x), _expert_exchange(x)
+
+    def layer(overlapped: Column) -> LayerSeconds:
+        exposed = (1.0 - overlapped * x.efficiency.expert_overlap) * exchange
+        return _floored(x, block + _nothing(expert_f=exposed, expert_b=exposed), MOE_LAUNCHES + biases, moe_adapters)
+
+    return tuple(layer(overlapped) for overlapped in overlaps)
 
 
 def head(x: Setting) -> LayerSeconds:
@@ -305,6 +319,7 @@ def _local_experts(x: Setting) -> Column:
 
 
 def _moe_block(x: Setting) -> LayerSeconds:
+    """Router and experts, their exchange left out."""
     a, s, e, d = x.architecture, x.shard, x.efficiency, x.device
     tokens = tokens_per_rank(s, x.seq)
     one = np.ones(())
@@ -319,7 +334,7 @@ def _moe_block(x: Setting) -> LayerSeconds:
         (tokens, a.hidden, wide * a.shared_ffn / s.tp, one, one),
         (tokens, a.shared_ffn / s.tp, a.hidden, one, one),
     ]
-    block = _block(
+    return _block(
         x,
         linears,
         moe_bytes(a, s, x.recipe, x.seq, e.routing_passes),
@@ -327,6 +342,12 @@ def _moe_block(x: Setting) -> LayerSeconds:
         operand_bytes=x.recipe.operand_bytes,
         tensor_collectives=np.where(a.shared_ffn > 0, one, 0.0),
     )
+
+
+def _expert_exchange(x: Setting) -> Column:
+    """Seconds of one pass in which tokens go to their experts and back, nothing hidden."""
+    a, s, e, d = x.architecture, x.shard, x.efficiency, x.device
+    routed, one = routed_tokens(s, a.topk, x.seq), np.ones(())
     up, out = e.scale_up_efficiency, e.scale_out_efficiency
     sent = HALF * a.hidden * routed / s.etp
     leaving = np.where(x.recipe.merges_copies > 0, merged_share(a.topk, s.ep, s.etp, d), 1.0)
@@ -335,8 +356,7 @@ def _moe_block(x: Setting) -> LayerSeconds:
     gathered = HALF * a.hidden * routed
     bandwidth = group_bandwidth(s.etp, one, d, up, out)
     gathering = 2.0 * gather_seconds(gathered, s.etp, bandwidth, ring_latency_s(s.etp, one, d) + e.collective_s)
-    exposed = (1.0 - x.recipe.overlaps_experts * e.expert_overlap) * (exchange + gathering)
-    return block + _nothing(expert_f=exposed, expert_b=exposed)
+    return np.asarray(exchange + gathering)
 
 
 def _block(

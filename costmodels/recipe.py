@@ -53,7 +53,8 @@ class Recipe(Columns):
         flash: 1 if attention scores never reach memory.
         first_flash: 1 if the kernel that sees to it is of the first generation (FlashAttention 1, until July 2023).
         overlaps_data: 1 if data-parallel traffic can hide behind the passes.
-        overlaps_experts: 1 if dispatch and combine run beside the passes of another micro-batch.
+        overlaps_experts: 1 if dispatch and combine run beside the passes of another micro-batch (of plans:
+            where the layout allows it, :mod:`costmodels.overlap`).
         merges_copies: 1 if a token is sent once to a domain, whichever of its experts are there.
         fused_activation: 1 if a gated activation saves no intermediate product.
         fused_loss: 1 if cross entropy works on one half-precision copy of the logits.
@@ -114,7 +115,7 @@ class Recipe(Columns):
     def of(cls, framework: Framework, precision: Precision, optimizer: str) -> Recipe:
         """The recipe a framework uses at a precision with an optimizer.
 
-        Experts exchange tokens by a plain all-to-all that is not overlapped, the default of every framework.
+        Experts exchange tokens by a plain all-to-all, overlapped where the framework has a switch for it.
 
         Raises:
             UnsupportedError: the framework does not offer the optimizer.
@@ -143,7 +144,7 @@ class Recipe(Columns):
             flash=framework.flash_attention,
             first_flash=0.0,
             overlaps_data=framework.data_overlap,
-            overlaps_experts=framework.expert_overlap,
+            overlaps_experts=bool(framework.expert_overlap),
             merges_copies=0.0,
             fused_activation=framework.fused_mlp_activation,
             fused_loss=framework.fused_softmax_loss,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 
 import numpy as np
+from numpy.typing import NDArray
 
 from costmodels.activations import (
     FP32,
@@ -36,8 +37,9 @@ from costmodels.adapters import (
 from costmodels.architecture import Architecture
 from costmodels.columns import Column, Columns
 from costmodels.elementwise import HALF
-from costmodels.layer import PassSeconds, Setting, dense_layer, head, moe_layer
+from costmodels.layer import PassSeconds, Setting, dense_layer, head, moe_layer, moe_layers
 from costmodels.layout import Pipe, Shard, routed_tokens, tokens_per_rank
+from costmodels.overlap import layout_allows
 from costmodels.partition import chunk_layers, peak_stages, stage_layers
 from costmodels.states import (
     attention_rank_params,
@@ -72,6 +74,8 @@ class Layers(Columns):
             before they are added to the stored ones.
         head_saved_bytes, logit_bytes: around the head.
         unit_dense_params, unit_expert_params: parameters of the larger kind of layer on one rank (a ZeRO-3 unit).
+        moe_alone: as ``moe``, with no other micro-batch beside (None: no different).
+        moe_again: forward seconds of an MoE layer when it is recomputed (None: those of ``moe``).
     """
 
     dense: PassSeconds
@@ -89,6 +93,23 @@ class Layers(Columns):
     logit_bytes: Column
     unit_dense_params: Column
     unit_expert_params: Column
+    moe_alone: PassSeconds | None = None
+    moe_again: Column | None = None
+
+    def settled(self, beside: NDArray[np.bool_]) -> Layers:
+        """The layers of layouts whose experts' exchange runs beside another micro-batch, or (where 0) waits.
+
+        A pass that is repeated has no other one beside it.
+        """
+        alone = self.moe_alone
+        if alone is None:
+            return self
+        moe = replace(
+            self.moe,
+            forward=np.where(beside, self.moe.forward, alone.forward),
+            backward=np.where(beside, self.moe.backward, alone.backward),
+        )
+        return replace(self, moe=moe, moe_alone=None, moe_again=alone.forward)
 
     def scratch_bytes(self, dense: Column, moe: Column) -> Column:
         """Weight gradients of one layer of a stage with so many of each kind, the larger kind of those it has."""
@@ -112,9 +133,12 @@ def layers_of(x: Setting) -> Layers:
     own = attention_rank_params(a, s)
     dense_unit, moe_unit = own + dense_mlp_rank_params(a, s), own + shared_rank_params(a, s)
     unit = np.maximum(has_dense * dense_unit, has_moe * moe_unit)
+    moe, alone = moe_layer(x).passes, None
+    if x.overlap is not None:
+        moe, alone = (one.passes for one in moe_layers(x, r.overlaps_experts, np.zeros(())))
     layers = Layers(
         dense=dense_layer(x).passes,
-        moe=moe_layer(x).passes,
+        moe=moe,
         head=head(x).passes,
         dense_bytes=np.where(by_operator, kept + operator_mlp_activations(a, s, r, x.seq), attention + dense_mlp),
         moe_bytes=np.where(by_operator, kept + operator_moe_activations(a, s, r, x.seq), attention + moe_block),
@@ -128,6 +152,7 @@ def layers_of(x: Setting) -> Layers:
         moe_scratch_bytes=r.scratch_gradient_bytes * moe_unit,
         unit_dense_params=unit,
         unit_expert_params=has_moe * expert_rank_params(a, s),
+        moe_alone=alone,
     )
     return layers if x.tuning is None else _tuned_layers(x, layers, x.tuning)
 
@@ -162,6 +187,13 @@ def _tuned_layers(x: Setting, layers: Layers, tuning: Tuning) -> Layers:
         unit_dense_params=np.where(frozen, unit, layers.unit_dense_params),
         unit_expert_params=np.where(frozen, experts, layers.unit_expert_params),
     )
+
+
+def overlaps(x: Setting, pipe: Pipe, share: Column) -> NDArray[np.bool_]:
+    """Where layouts let the exchange of experts run beside another micro-batch, if a step has one."""
+    if x.overlap is None:
+        return np.zeros((), dtype=bool)
+    return layout_allows(x.overlap, x.architecture, x.shard, pipe, share)
 
 
 def recomputed_share(x: Setting, pipe: Pipe) -> Column:
@@ -201,19 +233,24 @@ def stage_seconds(
     moe: Column,
     has_head: Column,
     share: Column | None = None,
+    beside: NDArray[np.bool_] | None = None,
 ) -> StageSeconds:
     """Seconds of one micro-batch through ``dense`` and ``moe`` layers, and the head where ``has_head`` is 1.
 
     ``share`` is the part of these layers that is fully recomputed; by default what the layout says of all stages.
+    ``beside`` says where the exchange of experts runs beside another micro-batch; by default wherever it may.
     """
     share = recomputed_share(x, pipe) if share is None else share
+    if layers.moe_alone is not None:
+        layers = layers.settled(overlaps(x, pipe, share) if beside is None else beside)
     dense, moe, has_head = with_prediction_layers(x.architecture, dense, moe, has_head)
     forward = dense * layers.dense.forward + moe * layers.moe.forward
     backward = dense * layers.dense.backward + moe * layers.moe.backward
     selective = dense * layers.dense.selective + moe * layers.moe.selective
     by_operator = x.shard.selective * x.recipe.operator_recompute
     selective = np.where(by_operator > 0, OPERATOR_SHARE * forward, selective)
-    recompute = share * forward + (1.0 - share) * selective
+    again = forward if layers.moe_again is None else dense * layers.dense.forward + moe * layers.moe_again
+    recompute = share * again + (1.0 - share) * selective
     forward = forward + has_head * layers.head.forward
     if x.tuning is not None:  # a reference model runs forward beside it and keeps nothing
         forward = forward * (1.0 + x.tuning.reference)
@@ -264,7 +301,8 @@ class StageBytes(Columns):
         end_unit_params: of the embedding or the head, whichever is larger and on the stage (a ZeRO-3 unit).
         activation_bytes: saved per micro-batch in flight (on the device).
         output_bytes: sent to the next stage and kept, per micro-batch in flight.
-        end_bytes: saved once: by the head of the last stage, and attention masks that layers hold.
+        end_bytes: saved once: by the head of the last stage, attention masks that layers hold, and the layer that a
+            forward pass fills beside a backward pass.
         working_bytes: recomputation working set and backward transients, or logits, whichever is larger.
         frozen_bytes, frozen_expert_bytes: of weights that are not trained (0 where all are).
         frozen_unit_bytes, frozen_expert_unit_bytes: of one layer of them (a ZeRO-3 unit).
@@ -334,6 +372,11 @@ def loaded_stage_bytes(
         end_bytes=(last + predictions) * layers.head_saved_bytes + predictions * probabilities + masks,
         working_bytes=scratch + np.maximum(layers.transient_bytes + again, last * layers.logit_bytes),
     )
+    if x.overlap is not None:
+        # A forward pass beside a backward pass fills a layer before the other one has emptied a layer.
+        filled = np.maximum(np.where(dense > 0, layers.dense_bytes, 0.0), np.where(moe > 0, layers.moe_bytes, 0.0))
+        filled = np.where(overlaps(x, pipe, share), (1.0 - s.offload_activations) * filled, 0.0)
+        held = replace(held, end_bytes=held.end_bytes + filled)
     return held if x.tuning is None or own is None else _tuned_bytes(x, held, x.tuning, own)
 
 
@@ -397,6 +440,22 @@ def _tuned_bytes(x: Setting, held: StageBytes, tuning: Tuning, own: StageParams)
 
 
 @dataclass(frozen=True, eq=False)
+class Beside(Columns):
+    """Layouts whose experts' exchange runs beside another micro-batch, and their stages in steps that have none.
+
+    Attributes:
+        allowed: 1 where the layout lets it.
+        slowest_s, all_stages_s, forward_s, backward_s: of the stages as in :class:`StageCosts`, exchange waiting.
+    """
+
+    allowed: Column
+    slowest_s: Column
+    all_stages_s: Column
+    forward_s: Column
+    backward_s: Column
+
+
+@dataclass(frozen=True, eq=False)
 class StageCosts(Columns):
     """What a step needs to know of the stages of a layout.
 
@@ -408,6 +467,7 @@ class StageCosts(Columns):
         layers: of the largest stage of an even cut.
         dense_params, expert_params: on the rank that holds most of each.
         frozen_bytes, frozen_expert_bytes: of weights that are not trained, as ZeRO 3 gathers them.
+        beside: what the number of micro-batches changes (None: nothing).
         message_bytes: what a rank sends to the next stage: its share of one activation, split over tp (Narayanan et al.
             2021, section 4.1) and gathered again inside the server.
     """
@@ -423,24 +483,29 @@ class StageCosts(Columns):
     message_bytes: Column
     frozen_bytes: Column = field(default_factory=_none)
     frozen_expert_bytes: Column = field(default_factory=_none)
+    beside: Beside | None = None
 
 
 def stage_costs(x: Setting, layers: Layers, pipe: Pipe) -> StageCosts:
     """The slowest stage, the sum of the stages and the largest parameter shards."""
     a = x.architecture
-    stages = []
+    allowed = overlaps(x, pipe, recomputed_share(x, pipe))
+    settled = layers.settled(allowed)
+    stages, whole = _peak_seconds(x, settled, pipe)
     params = []
     for stage in peak_stages(a, pipe):
         dense, moe = stage_layers(a, pipe, stage)
-        last = np.where(stage == pipe.pp - 1, 1.0, 0.0)
-        stages.append(stage_seconds(x, layers, pipe, dense, moe, last))
         params.append(stage_params(x, pipe, stage, dense, moe))
-    whole = stage_seconds(x, layers, pipe, a.dense_layers, a.moe_layers, np.ones(()))
+    beside = None
+    if x.overlap is not None and x.overlap.by_step and np.any(allowed):
+        waiting, all_waiting = _peak_seconds(x, layers.settled(np.zeros((), dtype=bool)), pipe)
+        beside = Beside(np.asarray(allowed, dtype=np.float64), *_longest(waiting, all_waiting))
+    slowest_s, all_stages_s, forward_s, backward_s = _longest(stages, whole)
     return StageCosts(
-        slowest_s=reduce(np.maximum, [t.total for t in stages]),
-        all_stages_s=whole.total,
-        forward_s=reduce(np.maximum, [t.forward for t in stages]),
-        backward_s=reduce(np.maximum, [t.backward + t.recompute for t in stages]),
+        slowest_s=slowest_s,
+        all_stages_s=all_stages_s,
+        forward_s=forward_s,
+        backward_s=backward_s,
         weight_gradient_s=whole.weight_gradient / pipe.pp,
         layers=np.ceil(a.layers / pipe.pp),
         dense_params=reduce(np.maximum, [p.dense_params for p in params]),
@@ -448,10 +513,33 @@ def stage_costs(x: Setting, layers: Layers, pipe: Pipe) -> StageCosts:
         message_bytes=message_bytes(x),
         frozen_bytes=reduce(np.maximum, [p.dense_bytes for p in params]),
         frozen_expert_bytes=reduce(np.maximum, [p.expert_bytes for p in params]),
+        beside=beside,
     )
 
 
-def loaded_stage_costs(x: Setting, pipe: Pipe, seconds: StageSeconds, params: StageParams) -> StageCosts:
+def _peak_seconds(x: Setting, layers: Layers, pipe: Pipe) -> tuple[list[StageSeconds], StageSeconds]:
+    """Seconds of one micro-batch on the stages among which the slowest is, and on all stages together."""
+    a = x.architecture
+    stages = []
+    for stage in peak_stages(a, pipe):
+        dense, moe = stage_layers(a, pipe, stage)
+        stages.append(stage_seconds(x, layers, pipe, dense, moe, np.where(stage == pipe.pp - 1, 1.0, 0.0)))
+    return stages, stage_seconds(x, layers, pipe, a.dense_layers, a.moe_layers, np.ones(()))
+
+
+def _longest(stages: list[StageSeconds], whole: StageSeconds) -> tuple[Column, Column, Column, Column]:
+    """The slowest stage, all stages, and the longest forward and backward pass."""
+    return (
+        reduce(np.maximum, [t.total for t in stages]),
+        whole.total,
+        reduce(np.maximum, [t.forward for t in stages]),
+        reduce(np.maximum, [t.backward + t.recompute for t in stages]),
+    )
+
+
+def loaded_stage_costs(
+    x: Setting, pipe: Pipe, seconds: StageSeconds, params: StageParams, beside: Column | None = None
+) -> StageCosts:
     """As :func:`stage_costs`, of stages that are all given.
 
     Args:
@@ -459,13 +547,17 @@ def loaded_stage_costs(x: Setting, pipe: Pipe, seconds: StageSeconds, params: St
         pipe: cuts, (candidates, 1).
         seconds: of every stage, (candidates, stages), zero where there is none.
         params: of a rank of every stage, likewise.
+        beside: 1 where ``seconds`` have the exchange of experts beside another micro-batch, (candidates, 1).
     """
     total = seconds.total
+    slowest_s, all_stages_s = np.max(total, axis=1, keepdims=True), np.sum(total, axis=1, keepdims=True)
+    forward_s = np.max(seconds.forward, axis=1, keepdims=True)
+    backward_s = np.max(seconds.backward + seconds.recompute, axis=1, keepdims=True)
     return StageCosts(
-        slowest_s=np.max(total, axis=1, keepdims=True),
-        all_stages_s=np.sum(total, axis=1, keepdims=True),
-        forward_s=np.max(seconds.forward, axis=1, keepdims=True),
-        backward_s=np.max(seconds.backward + seconds.recompute, axis=1, keepdims=True),
+        slowest_s=slowest_s,
+        all_stages_s=all_stages_s,
+        forward_s=forward_s,
+        backward_s=backward_s,
         weight_gradient_s=np.sum(seconds.weight_gradient, axis=1, keepdims=True) / pipe.pp,
         layers=np.ceil(x.architecture.layers / pipe.pp),
         dense_params=np.max(params.dense_params, axis=1, keepdims=True),
@@ -473,6 +565,7 @@ def loaded_stage_costs(x: Setting, pipe: Pipe, seconds: StageSeconds, params: St
         message_bytes=message_bytes(x),
         frozen_bytes=np.max(params.dense_bytes, axis=1, keepdims=True),
         frozen_expert_bytes=np.max(params.expert_bytes, axis=1, keepdims=True),
+        beside=None if beside is None else Beside(beside, slowest_s, all_stages_s, forward_s, backward_s),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
 
 import numpy as np
@@ -19,13 +20,21 @@ from costmodels.device import Device
 from costmodels.efficiency import Efficiency
 from costmodels.layout import Pipe, Replicas, Shard, expert_replicas, world_size
 from costmodels.memory import sharding_ranks
+from costmodels.overlap import Overlap, meets_another
 from costmodels.recipe import Recipe
 from costmodels.schedule import bubble_seconds
 from costmodels.stage import StageCosts
 
 
 def step_seconds(
-    stage: StageCosts, s: Shard, pipe: Pipe, replicas: Replicas, r: Recipe, d: Device, e: Efficiency
+    stage: StageCosts,
+    s: Shard,
+    pipe: Pipe,
+    replicas: Replicas,
+    r: Recipe,
+    d: Device,
+    e: Efficiency,
+    overlap: Overlap | None = None,
 ) -> dict[str, Column]:
     """Seconds of one step by component, summing to the step.
 
@@ -33,23 +42,39 @@ def step_seconds(
     messages between stages; ``data_comm`` exposed gradient and parameter traffic; ``optimizer`` the update;
     ``overhead`` what a step does outside the model; ``jitter`` the growth with the number of servers.
     """
-    steady = steady_seconds(stage, s, pipe, replicas, r, d, e)
+    steady = steady_seconds(stage, s, pipe, replicas, r, d, e, overlap)
     jitter = reduce(np.add, steady.values()) * jitter_share(world_size(s, pipe, replicas), d, e)
     return steady | {"overhead": e.step_overhead_s, "jitter": jitter}
 
 
 def whole_step_seconds(
-    stage: StageCosts, s: Shard, pipe: Pipe, replicas: Replicas, r: Recipe, d: Device, e: Efficiency
+    stage: StageCosts,
+    s: Shard,
+    pipe: Pipe,
+    replicas: Replicas,
+    r: Recipe,
+    d: Device,
+    e: Efficiency,
+    overlap: Overlap | None = None,
 ) -> Column:
     """The sum of :func:`step_seconds`, in fewer passes over large tables."""
-    steady = reduce(np.add, steady_seconds(stage, s, pipe, replicas, r, d, e).values())
+    steady = reduce(np.add, steady_seconds(stage, s, pipe, replicas, r, d, e, overlap).values())
     return steady * (1.0 + jitter_share(world_size(s, pipe, replicas), d, e)) + e.step_overhead_s
 
 
 def steady_seconds(
-    stage: StageCosts, s: Shard, pipe: Pipe, replicas: Replicas, r: Recipe, d: Device, e: Efficiency
+    stage: StageCosts,
+    s: Shard,
+    pipe: Pipe,
+    replicas: Replicas,
+    r: Recipe,
+    d: Device,
+    e: Efficiency,
+    overlap: Overlap | None = None,
 ) -> dict[str, Column]:
     """Seconds of the components that grow together when everybody waits for the slowest server."""
+    if overlap is not None:
+        stage, r = _in_step(stage, pipe, replicas, r, overlap)
     return {
         "stages": replicas.micro_batches * stage.slowest_s,
         "bubble": bubble_seconds(pipe, stage.slowest_s, stage.all_stages_s, stage.weight_gradient_s),
@@ -57,6 +82,29 @@ def steady_seconds(
         "data_comm": data_parallel_seconds(stage, s, replicas, r, d, e),
         "optimizer": optimizer_seconds(stage, s, replicas, r, d, e),
     }
+
+
+def _in_step(
+    stage: StageCosts, pipe: Pipe, replicas: Replicas, r: Recipe, overlap: Overlap
+) -> tuple[StageCosts, Recipe]:
+    """Stages in a step of so many micro-batches, and what a switch for the exchange of experts leaves of other overlap.
+
+    Where no other micro-batch is beside one, the exchange waits.
+    """
+    if (beside := stage.beside) is None:
+        return stage, r
+    another = meets_another(overlap, pipe, replicas.micro_batches)
+    if overlap.or_data:
+        r = replace(r, overlaps_data=r.overlaps_data * (1.0 - another * beside.allowed))
+    if np.all(another):
+        return stage, r
+    return replace(
+        stage,
+        slowest_s=np.where(another, stage.slowest_s, beside.slowest_s),
+        all_stages_s=np.where(another, stage.all_stages_s, beside.all_stages_s),
+        forward_s=np.where(another, stage.forward_s, beside.forward_s),
+        backward_s=np.where(another, stage.backward_s, beside.backward_s),
+    ), r
 
 
 def jitter_share(accelerators: Column, d: Device, e: Efficiency) -> Column:

@@ -341,7 +341,8 @@ def configure(physics: Physics, layout: Layout, tariff: Tariff | None) -> Config
     costs = stage_costs(x, layers, pipe)
     step = physics.step(costs, shard, pipe, replicas)
     step_s = _number(sum(step.values(), start=np.zeros(())))
-    micro_batch = micro_batch_breakdown(x, pipe)
+    lacks = physics.overlap_lacks(shard, pipe, replicas)
+    micro_batch = micro_batch_breakdown(x, pipe, np.asarray(lacks == []))
     time = {name: _number(replicas.micro_batches * seconds) for name, seconds in micro_batch.items()}
     time |= {name: _number(seconds) for name, seconds in step.items() if name != "stages"}
     parts, peak_stage = _fullest_rank(physics, layout)

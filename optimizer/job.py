@@ -60,6 +60,8 @@ class Job:
         confidence: probability with which the deadline must be met, and the memory must suffice; 0.5 takes predicted
             time and memory as they are.
         tuning: how the model is fine-tuned (None: it is trained from scratch, all of it).
+        expert_overlap: whether the framework's switch that overlaps the exchange of experts, if it has one, is on
+            wherever the layout allows it; False: nowhere.
         assumptions: what was assumed in reading the question, in words.
     """
 
@@ -84,6 +86,7 @@ class Job:
     recovery: RecoveryName = "automatic"
     confidence: float = EVEN
     tuning: FineTuning | None = None
+    expert_overlap: bool = True
     assumptions: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
 from catalogs.catalog import Catalog
+from catalogs.framework import Framework, OverlapNeed
 from costmodels.adapters import Tuning, total_adapter_params
 from costmodels.architecture import Architecture
 from costmodels.bill import HOUR_S
@@ -21,10 +23,11 @@ from costmodels.interval import combined_sigma
 from costmodels.layer import Setting
 from costmodels.layout import Pipe, Replicas, Shard
 from costmodels.memory import needed_bytes, rank_bytes
+from costmodels.overlap import Overlap, unmet
 from costmodels.parameters import total_params
 from costmodels.recipe import Recipe
 from costmodels.run import training_steps, wall_seconds
-from costmodels.stage import OPERATOR_SHARE, StageBytes, StageCosts
+from costmodels.stage import OPERATOR_SHARE, StageBytes, StageCosts, recomputed_share
 from costmodels.step import step_seconds, whole_step_seconds
 from costmodels.storage import checkpoint_bytes
 from costmodels.utilisation import hfu, mfu, tuning_utilisation
@@ -52,6 +55,8 @@ class Physics:
         confidence: of the job: probability with which the memory must suffice.
         span: tokens over which attention reaches (None: the sequence).
         tuning: what of the model is trained (None: all of it).
+        overlap: the framework's switch that overlaps the exchange of experts (None: it has none, there are no experts,
+            or the job has it off).
     """
 
     site: Site
@@ -67,6 +72,7 @@ class Physics:
     confidence: float
     span: Column | None = None
     tuning: Tuning | None = None
+    overlap: Overlap | None = None
 
     @classmethod
     def of(cls, job: Job, site: Site, catalog: Catalog) -> Physics:
@@ -80,11 +86,15 @@ class Physics:
         )
         tuning = job.tuning
         packed = None if tuning is None else tuning.example_tokens
+        recipe = Recipe.of(site.framework, site.precision, job.optimizer)
+        overlap = _overlap(job, site.framework)
+        if overlap is None:
+            recipe = replace(recipe, overlaps_experts=np.zeros(()))
         return cls(
             site=site,
             architecture=Architecture.of(job.model),
             device=device,
-            recipe=Recipe.of(site.framework, site.precision, job.optimizer),
+            recipe=recipe,
             efficiency=Efficiency.of(site.profile),
             seq=np.asarray(float(job.seq)),
             tokens=np.asarray(float(job.tokens)),
@@ -94,6 +104,7 @@ class Physics:
             confidence=job.confidence,
             span=None if packed is None else np.asarray(float(packed)),
             tuning=None if tuning is None else tuning.columns(site.framework),
+            overlap=overlap,
         )
 
     def setting(self, shard: Shard) -> Setting:
@@ -107,7 +118,19 @@ class Physics:
             self.seq,
             span=self.span,
             tuning=self.tuning,
+            overlap=self.overlap,
         )
+
+    def overlap_lacks(self, shard: Shard, pipe: Pipe, replicas: Replicas) -> list[OverlapNeed] | None:
+        """What one layout lacks for the overlap of its experts' exchange: nothing if it runs (None: no such switch)."""
+        if self.overlap is None:
+            return None
+        share = recomputed_share(self.setting(shard), pipe)
+        return unmet(self.overlap, self.architecture, shard, pipe, share, replicas.micro_batches)
+
+    def beside(self, shard: Shard, pipe: Pipe, replicas: Replicas) -> NDArray[np.bool_]:
+        """Whether the exchange of experts of one layout runs beside another micro-batch."""
+        return np.asarray(self.overlap_lacks(shard, pipe, replicas) == [])
 
     def memory(self, stage: StageBytes, shard: Shard, pipe: Pipe, replicas: Replicas) -> dict[str, Column]:
         """Bytes by component on one rank of a stage."""
@@ -125,11 +148,11 @@ class Physics:
 
     def step(self, stage: StageCosts, shard: Shard, pipe: Pipe, replicas: Replicas) -> dict[str, Column]:
         """Seconds of a step by component."""
-        return step_seconds(stage, shard, pipe, replicas, self.recipe, self.device, self.efficiency)
+        return step_seconds(stage, shard, pipe, replicas, self.recipe, self.device, self.efficiency, self.overlap)
 
     def whole_step(self, stage: StageCosts, shard: Shard, pipe: Pipe, replicas: Replicas) -> Column:
         """Seconds of a step."""
-        return whole_step_seconds(stage, shard, pipe, replicas, self.recipe, self.device, self.efficiency)
+        return whole_step_seconds(stage, shard, pipe, replicas, self.recipe, self.device, self.efficiency, self.overlap)
 
     @property
     def ideal_accelerator_s(self) -> float:
@@ -176,6 +199,13 @@ class Physics:
         """Wall-clock seconds of the job."""
         global_batch = replicas.micro_batches * replicas.dp * shard.micro_batch
         return wall_seconds(training_steps(self.tokens, global_batch, self.seq), step_s, goodput)
+
+
+def _overlap(job: Job, framework: Framework) -> Overlap | None:
+    """The framework's switch for the exchange of experts, if the job has experts to exchange and does not forgo it."""
+    if not framework.expert_overlap or job.model.moe is None or not job.expert_overlap:
+        return None
+    return Overlap(framework.expert_overlap_needs, or_data=framework.expert_overlap_or_data)
 
 
 def resilience(job: Job, site: Site, catalog: Catalog) -> Resilience:

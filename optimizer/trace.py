@@ -107,7 +107,8 @@ def _chunk_seconds(physics: Physics, one: Configuration) -> StageSeconds:
     dense, moe = layers_of_chunk(physics.architecture, pipe, index)
     x = physics.setting(one.layout.shard)
     last = np.where(index == one.layout.pp * one.layout.vpp - 1, 1.0, 0.0)
-    seconds = stage_seconds(x, layers_of(x), pipe, dense, moe, last)
+    beside = physics.beside(one.layout.shard, pipe, one.layout.replicas)
+    seconds = stage_seconds(x, layers_of(x), pipe, dense, moe, last, beside=beside)
     return seconds.map(lambda column: np.broadcast_to(column, shape))
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
 from catalogs.catalog import Catalog
 from costmodels.columns import Column
@@ -108,7 +109,8 @@ class Ground:
         """Seconds of one micro-batch on every stage of a candidate."""
         t = Table.of(self.physics, [one])
         layers, recomputed, _ = loads(t)
-        return t.seconds(layers, recomputed).map(lambda c: np.broadcast_to(c, t.exists.shape)[0])
+        seconds = t.seconds(layers, recomputed, _beside(t, recomputed))
+        return seconds.map(lambda c: np.broadcast_to(c, t.exists.shape)[0])
 
     def step_components(self, one: Candidate, longer_s: float) -> dict[str, float]:
         """Seconds of one step of a candidate by component."""
@@ -127,9 +129,16 @@ class Ground:
         def existing(column: Column) -> Column:
             return np.where(t.exists, column, 0.0)
 
-        seconds = t.seconds(layers, recomputed).map(existing)
+        beside = _beside(t, recomputed)
+        seconds = t.seconds(layers, recomputed, beside).map(existing)
         params = stage_params(t.setting, t.pipe, t.stage, *t.kinds(layers)).map(existing)
-        return loaded_stage_costs(t.setting, t.pipe, seconds, params)
+        return loaded_stage_costs(t.setting, t.pipe, seconds, params, beside.astype(np.float64))
+
+
+def _beside(t: Table, recomputed: Column) -> NDArray[np.bool_]:
+    """Where the exchange of experts runs beside another micro-batch, (candidates, 1)."""
+    most = np.max(np.where(t.exists, recomputed, 0.0), axis=1, keepdims=True)
+    return t.beside(most)
 
 
 def _uncapped(price: Price) -> Price:

@@ -44,7 +44,9 @@ def _solved(t: Table) -> tuple[Column, Column, NDArray[np.bool_]]:
         fewest, fitting = fewest_recomputed(memory, count, capacity)
         found = t.fitted[:, None, None]
         again, fits = np.where(found, fewest, again), np.where(found, fitting, fits)
-    seconds = np.where(fits & t.exists[..., None], deep.seconds(count, again).total, np.inf)
+    # Where it is open how much is recomputed, the split is that of stages that wait for their experts' exchange.
+    beside = deep.beside(t.share[..., None]) & ~t.fitted[:, None, None]
+    seconds = np.where(fits & t.exists[..., None], deep.seconds(count, again, beside).total, np.inf)
     # A chunk is never empty, and the leading dense layers stay together.
     leading = np.where((t.stage == 0) & (a.experts > 0), a.first_dense_layers, 0.0)
     least = np.where(t.exists, np.maximum(t.pipe.vpp, leading), 0.0).astype(np.int64)

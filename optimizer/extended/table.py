@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from costmodels.columns import Column
 from costmodels.layer import Setting
 from costmodels.layout import Pipe, Replicas, Shard
+from costmodels.overlap import layout_allows, meets_another
 from costmodels.partition import stage_layers
 from costmodels.stage import Layers, StageBytes, StageSeconds, layers_of, loaded_stage_bytes, stage_seconds
 from optimizer.extended.candidate import FITTED, SOLVED, Candidate
@@ -133,12 +134,23 @@ class Table:
         dense = np.where(self.exists, np.where(found, leading, dense), 0.0)
         return dense, count - dense
 
-    def seconds(self, count: Column, recomputed: Column) -> StageSeconds:
-        """Seconds of one micro-batch on stages with so many layers, some of them recomputed."""
+    def seconds(self, count: Column, recomputed: Column, beside: NDArray[np.bool_]) -> StageSeconds:
+        """Seconds of one micro-batch on stages with so many layers, some of them recomputed.
+
+        ``beside`` says where the exchange of experts runs beside another micro-batch (:meth:`beside`).
+        """
         dense, moe = self.kinds(count)
         last = np.where(self.stage == self.pipe.pp - 1, 1.0, 0.0)
         share = recomputed / np.maximum(count, 1.0)
-        return stage_seconds(self.setting, self.layers, self.pipe, dense, moe, last, share)
+        return stage_seconds(self.setting, self.layers, self.pipe, dense, moe, last, share, beside)
+
+    def beside(self, recomputed: Column) -> NDArray[np.bool_]:
+        """Where the exchange of experts runs beside another micro-batch, with so many recomputed layers on any stage."""
+        overlap = self.physics.overlap
+        if overlap is None:
+            return np.zeros(self.shard.tp.shape, dtype=bool)
+        allowed = layout_allows(overlap, self.physics.architecture, self.shard, self.pipe, recomputed)
+        return np.asarray(allowed & meets_another(overlap, self.pipe, self.replicas.micro_batches))
 
     def memory(self, count: Column) -> Callable[[Column], Column]:
         """Bytes that a rank of stages with so many layers must have, as a function of the share that is recomputed."""

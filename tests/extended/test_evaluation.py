@@ -122,7 +122,9 @@ def check_against_oracle(ground: Ground, one: Candidate, outcome: Outcome) -> No
         offload_activations=one.offload_activations,
         offload_optimizer=one.offload_optimizer,
     )
-    shard, units = shard_costs(a, w, v, cut, job.seq), RankUnits(a, cut)
+    # The switch for the exchange of experts is one for all stages.
+    most = max(again / layers for layers, again in zip(outcome.layers, outcome.recomputed, strict=True))
+    shard, units = shard_costs(a, w, v, cut, job.seq, most), RankUnits(a, cut)
     assert sum(outcome.layers) == a.layers
     seconds, held, params = [], [], []
     if one.split == EVEN and one.recompute != FITTED:
@@ -154,6 +156,7 @@ def check_against_oracle(ground: Ground, one: Candidate, outcome: Outcome) -> No
         non_expert=max(n[0] for n in params),
         expert=max(n[1] for n in params),
         all_layers=sum(s.total for s in seconds),
+        share=most,
     )
     step = sum(step_seconds(a, w, v, cut, job.seq, stages).values())
     _, wall = run_seconds(job.tokens, job.seq, cut, step, outcome.goodput)

@@ -198,8 +198,7 @@ def check_block(one: SiteSearch, block: Block, job: Job, catalog: Catalog) -> No
     a, w, v = Arch(job.model), Recipe(x), Device(x)
     deviations = NormalDist().inv_cdf(job.confidence)
     room = v.capacity * math.exp(-deviations * x.framework.memory_log_sigma)
-    costs, units = shard_costs(a, w, v, block.cut, job.seq), RankUnits(a, block.cut)
-    stages = stages_of(a, v, block.cut, costs, units)
+    units = RankUnits(a, block.cut)
     assert block.bounds["site bound"] <= block.bounds["shard bound"]
     for (zero, offload, span), first in block.first_fit.items():
         if span and (span % block.cut.tp or span == block.cut.tp):
@@ -208,10 +207,12 @@ def check_block(one: SiteSearch, block: Block, job: Job, catalog: Catalog) -> No
             m = max(round(job.global_batch / (dp * block.cut.micro_batch)), 1)
             cut = replace(block.cut, dp=dp, zero=zero, offload_optimizer=offload, micro_batches=m)
             cut = replace(cut, zero_group=span // cut.tp)
+            costs = shard_costs(a, w, v, cut, job.seq)
             memory, _ = fullest_rank(a, w, cut, job.seq, costs.saved, units)
             assert (needed(memory) <= room) == (place >= first), cut
             if (cut.vpp > 1 and m % cut.pp) or (cut.tp * cut.cp * dp) % cut.ep or not grouped(cut):
                 continue
+            stages = stages_of(a, v, cut, costs, units)
             step = sum(step_seconds(a, w, v, cut, job.seq, stages).values())
             _, wall = run_seconds(job.tokens, job.seq, cut, step, goodput_of(job, catalog, x, cut.world))
             if wall * math.exp(deviations * days_sigma(job, catalog, x, cut.world, wall)) > job.deadline_s:

@@ -105,7 +105,8 @@ class Recipe:
         self.gather_bytes, self.reduce_bytes = w.gather_bytes, w.reduce_bytes
         self.flash, self.fact, self.floss = w.flash_attention, int(w.fused_mlp_activation), w.fused_softmax_loss
         self.overlaps = int(w.data_overlap)
-        self.overlaps_experts, self.merge = int(w.expert_overlap), 0
+        self.overlaps_experts, self.merge = int(len(w.expert_overlap) > 0), 0
+        self.overlap_needs, self.overlap_or_data = set(w.expert_overlap_needs), w.expert_overlap_or_data
         self.loss_bytes = w.loss_bytes
         self.split_loss_bytes = w.split_loss_bytes or w.loss_bytes
         self.norm = 0 if w.fused_norm else 4

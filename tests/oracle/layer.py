@@ -128,8 +128,8 @@ def softmax_by_torch(a: Arch, w: Recipe, c: Cut) -> int:
     return int(not w.flash and c.micro_batch * a.heads / c.tp % 4 > 0)
 
 
-def layer(a: Arch, w: Recipe, v: Device, c: Cut, seq: int, *, moe: bool) -> Pass:
-    """One layer of the stack, dense or MoE."""
+def layer(a: Arch, w: Recipe, v: Device, c: Cut, seq: int, *, moe: bool, beside: bool = False) -> Pass:
+    """One layer of the stack, dense or MoE; ``beside`` another micro-batch, where its experts' exchange hides."""
     t, stream, copies = tokens(a, c, seq)
     b = c.micro_batch
     p = Pass()
@@ -192,7 +192,7 @@ def layer(a: Arch, w: Recipe, v: Device, c: Cut, seq: int, *, moe: bool) -> Pass
         exchange = 2 * (sent + (v.t_col if c.ep > 1 else 0.0))
         latency = ring_latency(v, c.etp, 1) + v.t_col
         gathering = 2 * gather(HALF * a.h * copies, c.etp, group_bandwidth(v, c.etp, 1), latency)
-        p.expert = [(1 - w.overlaps_experts * v.v_ex) * (exchange + gathering)] * 2
+        p.expert = [(1 - beside * v.v_ex) * (exchange + gathering)] * 2
 
     launches = (2 + 0.15 * a.b_expert * max(a.experts / c.ep, 1) if moe else 1) + 0.4 * torch_softmax
     meeting = 2 * v.t_col if c.tp > 1 else 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.oracle.activations import Saved
 from tests.oracle.inputs import Cut, Recipe
 from tests.oracle.layer import tokens
+from tests.oracle.overlap import allowed
 from tests.oracle.parameters import Arch, RankUnits, candidate_stages, stage_layers, stage_parameters
 
 
@@ -44,6 +45,9 @@ def rank_memory(a: Arch, w: Recipe, c: Cut, seq: int, s: Saved, u: RankUnits, st
             again = max(again, whole - (s.input if share > 0 else kept))
     sent = w.stage_outputs * (1 if c.pp > 1 else 0) * c.vpp * s.input
     end = (last + extra) * s.head + extra * 4.0 * a.vocab / c.tp * t
+    if allowed(a, w, c, share):
+        kept = [size for count, size in ((dense, s.dense), (moe, s.moe)) if count]
+        end += (1 - c.offload_activations) * max(kept, default=0.0)
     kinds = [part for count, part in ((dense, u.mlp), (moe, u.shared)) if count > 0]
     working = w.scratch * (u.attn + max(kinds) if kinds else 0.0) + max(s.transient + again, last * s.logits)
 

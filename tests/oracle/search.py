@@ -13,7 +13,8 @@ from catalogs.inheritance import resolve_profile
 from catalogs.offer import Offer
 from optimizer.job import Job
 from tests.oracle.inputs import Cut, Device, Inputs, Recipe
-from tests.oracle.memory import fullest_rank, needed
+from tests.oracle.memory import fullest_rank, needed, recomputed_share
+from tests.oracle.overlap import beside
 from tests.oracle.parameters import Arch, RankUnits, partition_possible
 from tests.oracle.run import failures_variance, goodput_of, spares_of
 from tests.oracle.step import Price, Shard, Stages, bill, run_seconds, shard_costs, stages_of, step_seconds
@@ -272,18 +273,17 @@ def _site(job: Job, catalog: Catalog, site: OracleSite, objective: str, found: F
     goodput = {world: goodput_of(job, catalog, site.inputs, world) for world in sizes}
     deviations = NormalDist().inv_cdf(job.confidence)
     room = v.capacity * math.exp(-deviations * site.inputs.framework.memory_log_sigma)
-    costs: dict[Cut, Shard] = {}
-    stages: dict[Cut, Stages] = {}
+    costs: dict[tuple[Cut, bool], Shard] = {}
+    current: Cut | None = None
+    stages: dict[bool, Stages] = {}
     for shard, stage, row, degrees in rows(job, a, site):
         found.space += len(degrees)
         if space_only or not degrees:
             continue
         selected = replace(shard, selective=stage.selective)
-        if selected not in costs:
-            costs[selected] = shard_costs(a, w, v, selected, job.seq)
-        layer, units = costs[selected], RankUnits(a, stage)
-        if stage not in stages:
-            stages = {stage: stages_of(a, v, stage, layer, units)}
+        if stage != current:
+            current, stages = stage, {}
+        units, share = RankUnits(a, stage), recomputed_share(a, stage)
         best: dict[str, tuple[float, float, float, Cut, Price]] = {}
         for dp, m in degrees:
             if (row.vpp > 1 and m % row.pp) or (row.tp * row.cp * dp) % row.ep:
@@ -292,7 +292,13 @@ def _site(job: Job, catalog: Catalog, site: OracleSite, objective: str, found: F
             alone = dp == 1 or row.tp * row.cp * dp < 2 * row.ep or (row.zero > 0 and not row.zero_group)
             if not grouped(cut) or (job.recovery == "replica" and alone):
                 continue
-            step = sum(step_seconds(a, w, v, cut, job.seq, stages[stage]).values())
+            runs = beside(a, w, cut, share)
+            if (selected, runs) not in costs:
+                costs[selected, runs] = shard_costs(a, w, v, cut, job.seq)
+            layer = costs[selected, runs]
+            if runs not in stages:
+                stages[runs] = stages_of(a, v, stage, layer, units)
+            step = sum(step_seconds(a, w, v, cut, job.seq, stages[runs]).values())
             _, wall = run_seconds(job.tokens, job.seq, cut, step, goodput[cut.world])
             if wall * math.exp(deviations * days_sigma(job, catalog, site.inputs, cut.world, wall)) > job.deadline_s:
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.oracle.flops import utilisation
 from tests.oracle.inputs import Cut, Device, Inputs, Recipe
 from tests.oracle.layer import Pass, head, layer, tokens
 from tests.oracle.memory import fullest_rank, needed, on_device, recomputed_share, saved_activations
+from tests.oracle.overlap import beside
 from tests.oracle.parameters import Arch, RankUnits, candidate_stages, stage_layers, stage_parameters
 
 TIE = 1e-12
@@ -23,18 +25,21 @@ TERMS = {"reserved_1y": YEAR, "reserved_3y": 3 * YEAR}
 
 @dataclass
 class Shard:
-    """What one cut of a layer costs, whatever the pipeline."""
+    """What one cut of a layer costs, whatever the pipeline; ``again`` is an MoE layer with no other micro-batch beside."""
 
     dense: Pass
     moe: Pass
     head: Pass
     saved: Saved
+    again: Pass
 
 
-def shard_costs(a: Arch, w: Recipe, v: Device, c: Cut, seq: int) -> Shard:
+def shard_costs(a: Arch, w: Recipe, v: Device, c: Cut, seq: int, share: float | None = None) -> Shard:
     dense = layer(a, w, v, c, seq, moe=False)
-    moe = layer(a, w, v, c, seq, moe=True) if a.moe_layers else Pass()
-    return Shard(dense, moe, head(a, w, v, c, seq), Saved(a, w, c, seq))
+    alone = layer(a, w, v, c, seq, moe=True) if a.moe_layers else Pass()
+    runs = beside(a, w, c, recomputed_share(a, c) if share is None else share)
+    moe = layer(a, w, v, c, seq, moe=True, beside=True) if runs else alone
+    return Shard(dense, moe, head(a, w, v, c, seq), Saved(a, w, c, seq), alone)
 
 
 @dataclass
@@ -59,7 +64,8 @@ def stage_seconds(a: Arch, v: Device, c: Cut, x: Shard, dense: int, moe: int, la
     heads = last + extra
     share = recomputed_share(a, c)
     body = dense * x.dense.total(0) + moe * x.moe.total(0)
-    recompute = share * body + (1 - share) * (dense * x.dense.selective + moe * x.moe.selective)
+    again = dense * x.dense.total(0) + moe * x.again.total(0)
+    recompute = share * again + (1 - share) * (dense * x.dense.selective + moe * x.moe.selective)
     forward = body + heads * x.head.total(0)
     backward = dense * x.dense.total(1) + moe * x.moe.total(1) + heads * x.head.total(1)
     wgrad = dense * x.dense.wgrad + moe * x.moe.wgrad + heads * x.head.wgrad
@@ -80,10 +86,11 @@ class Stages:
     non_expert: float
     expert: float
     all_layers: float
+    share: float = 0.0
 
 
 def stages_of(a: Arch, v: Device, c: Cut, x: Shard, u: RankUnits) -> Stages:
-    s = Stages(-1.0, [], 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    s = Stages(-1.0, [], 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, recomputed_share(a, c))
     totals: dict[int, float] = {}
     for stage in candidate_stages(a, c.pp, c.vpp):
         last = int(stage == c.pp - 1)
@@ -110,6 +117,9 @@ def hide(w: Recipe, v: Device, seconds: float, window: float) -> float:
 
 
 def data_seconds(a: Arch, w: Recipe, v: Device, c: Cut, s: Stages) -> float:
+    if w.overlap_or_data and beside(a, w, c, s.share):
+        w = copy(w)
+        w.overlaps = 0
     data = c.dp * c.cp
     ranks = min(c.zero_group, data) if c.zero_group > 0 else data
     expert_replicas = c.tp * c.cp * c.dp / (c.ep * c.etp)
