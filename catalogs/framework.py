@@ -37,8 +37,8 @@ class Framework(Record):
         flash_attention: attention scores never reach memory.
         data_overlap: gradients are reduced and parameters gathered while the passes run; False: before and after them
             (Megatron-DeepSpeed's pipeline engine).
-        expert_overlap: arguments that switch on an overlap of dispatch and combine of experts with the passes of another
-            micro-batch (empty: there is no such switch). Plans take it to be on where the layout allows it.
+        expert_overlap: arguments that switch on an overlap of dispatch and combine of experts with the passes of
+            another micro-batch (empty: there is no such switch). Plans take it to be on where the layout allows it.
         expert_overlap_needs: what a layout must have for it (:data:`costmodels.overlap.NEEDS` has the words).
         expert_overlap_told: what it needs besides, which no layout says.
         expert_overlap_or_data: it excludes the overlap of gradients and parameters with the passes.

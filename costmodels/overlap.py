@@ -64,7 +64,9 @@ def layout_allows(o: Overlap, a: Architecture, s: Shard, pipe: Pipe, share: Colu
 
     Args:
         o: the switch.
-        a, s, pipe: the layouts.
+        a: model.
+        s: shards of the layouts.
+        pipe: their cuts.
         share: of a stage's layers that is fully recomputed.
     """
     return reduce(np.logical_and, [met(a, s, pipe, share) for need, met in _MET.items() if need in o.needs], _ALWAYS)

@@ -96,3 +96,8 @@ def peak_stages(a: Architecture, pipe: Pipe) -> tuple[Column, ...]:
     last = pipe.pp - 1
     zero = np.zeros_like(last)
     return zero, np.minimum(1.0, last), boundary + zero, np.mod(boundary + 1, pipe.pp), last
+
+
+def peak_loads(a: Architecture, pipe: Pipe) -> list[tuple[Column, Column, Column]]:
+    """The stages of :func:`peak_stages` with their dense and MoE layers."""
+    return [(stage, *stage_layers(a, pipe, stage)) for stage in peak_stages(a, pipe)]

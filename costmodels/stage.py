@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
@@ -40,7 +40,7 @@ from costmodels.elementwise import HALF
 from costmodels.layer import PassSeconds, Setting, dense_layer, head, moe_layer, moe_layers
 from costmodels.layout import Pipe, Shard, routed_tokens, tokens_per_rank
 from costmodels.overlap import layout_allows
-from costmodels.partition import chunk_layers, peak_stages, stage_layers
+from costmodels.partition import chunk_layers, peak_loads, stage_layers
 from costmodels.states import (
     attention_rank_params,
     dense_mlp_rank_params,
@@ -133,8 +133,10 @@ def layers_of(x: Setting) -> Layers:
     own = attention_rank_params(a, s)
     dense_unit, moe_unit = own + dense_mlp_rank_params(a, s), own + shared_rank_params(a, s)
     unit = np.maximum(has_dense * dense_unit, has_moe * moe_unit)
-    moe, alone = moe_layer(x).passes, None
-    if x.overlap is not None:
+    alone = None
+    if x.overlap is None:
+        moe = moe_layer(x).passes
+    else:
         moe, alone = (one.passes for one in moe_layers(x, r.overlaps_experts, np.zeros(())))
     layers = Layers(
         dense=dense_layer(x).passes,
@@ -488,52 +490,61 @@ class StageCosts(Columns):
 
 def stage_costs(x: Setting, layers: Layers, pipe: Pipe) -> StageCosts:
     """The slowest stage, the sum of the stages and the largest parameter shards."""
-    a = x.architecture
-    allowed = overlaps(x, pipe, recomputed_share(x, pipe))
-    settled = layers.settled(allowed)
-    stages, whole = _peak_seconds(x, settled, pipe)
-    params = []
-    for stage in peak_stages(a, pipe):
-        dense, moe = stage_layers(a, pipe, stage)
-        params.append(stage_params(x, pipe, stage, dense, moe))
-    beside = None
-    if x.overlap is not None and x.overlap.by_step and np.any(allowed):
-        waiting, all_waiting = _peak_seconds(x, layers.settled(np.zeros((), dtype=bool)), pipe)
-        beside = Beside(np.asarray(allowed, dtype=np.float64), *_longest(waiting, all_waiting))
-    slowest_s, all_stages_s, forward_s, backward_s = _longest(stages, whole)
+    loads = peak_loads(x.architecture, pipe)
+    return replace(busy_stage_costs(x, layers, pipe, loads), beside=waiting_stages(x, layers, pipe, loads))
+
+
+Loads = Sequence[tuple[Column, Column, Column]]
+"""Stages with their dense and MoE layers (:func:`costmodels.partition.peak_loads`)."""
+
+
+def busy_stage_costs(x: Setting, layers: Layers, pipe: Pipe, loads: Loads) -> StageCosts:
+    """As :func:`stage_costs`, of steps with as many micro-batches as an overlap of the exchange of experts needs."""
+    settled = layers.settled(overlaps(x, pipe, recomputed_share(x, pipe)))
+    slowest_s, all_stages_s, forward_s, backward_s, weight_gradient_s = _peak_seconds(x, settled, pipe, loads)
+    params = [stage_params(x, pipe, stage, dense, moe) for stage, dense, moe in loads]
     return StageCosts(
         slowest_s=slowest_s,
         all_stages_s=all_stages_s,
         forward_s=forward_s,
         backward_s=backward_s,
-        weight_gradient_s=whole.weight_gradient / pipe.pp,
-        layers=np.ceil(a.layers / pipe.pp),
+        weight_gradient_s=weight_gradient_s / pipe.pp,
+        layers=np.ceil(x.architecture.layers / pipe.pp),
         dense_params=reduce(np.maximum, [p.dense_params for p in params]),
         expert_params=reduce(np.maximum, [p.expert_params for p in params]),
         message_bytes=message_bytes(x),
         frozen_bytes=reduce(np.maximum, [p.dense_bytes for p in params]),
         frozen_expert_bytes=reduce(np.maximum, [p.expert_bytes for p in params]),
-        beside=beside,
     )
 
 
-def _peak_seconds(x: Setting, layers: Layers, pipe: Pipe) -> tuple[list[StageSeconds], StageSeconds]:
-    """Seconds of one micro-batch on the stages among which the slowest is, and on all stages together."""
+def waiting_stages(x: Setting, layers: Layers, pipe: Pipe, loads: Loads) -> Beside | None:
+    """What :func:`busy_stage_costs` does not say of steps with fewer micro-batches (None: it says all)."""
+    if x.overlap is None or not x.overlap.by_step:
+        return None
+    allowed = overlaps(x, pipe, recomputed_share(x, pipe))
+    if not np.any(allowed):
+        return None
+    waiting = _peak_seconds(x, layers.settled(np.zeros((), dtype=bool)), pipe, loads)
+    return Beside(np.asarray(allowed, dtype=np.float64), *waiting[:4])
+
+
+def _peak_seconds(
+    x: Setting, layers: Layers, pipe: Pipe, loads: Loads
+) -> tuple[Column, Column, Column, Column, Column]:
+    """The slowest stage, all stages, the longest forward and backward pass, and weight gradients of all stages."""
     a = x.architecture
-    stages = []
-    for stage in peak_stages(a, pipe):
-        dense, moe = stage_layers(a, pipe, stage)
-        stages.append(stage_seconds(x, layers, pipe, dense, moe, np.where(stage == pipe.pp - 1, 1.0, 0.0)))
-    return stages, stage_seconds(x, layers, pipe, a.dense_layers, a.moe_layers, np.ones(()))
-
-
-def _longest(stages: list[StageSeconds], whole: StageSeconds) -> tuple[Column, Column, Column, Column]:
-    """The slowest stage, all stages, and the longest forward and backward pass."""
+    stages = [
+        stage_seconds(x, layers, pipe, dense, moe, np.where(stage == pipe.pp - 1, 1.0, 0.0))
+        for stage, dense, moe in loads
+    ]
+    whole = stage_seconds(x, layers, pipe, a.dense_layers, a.moe_layers, np.ones(()))
     return (
         reduce(np.maximum, [t.total for t in stages]),
         whole.total,
         reduce(np.maximum, [t.forward for t in stages]),
         reduce(np.maximum, [t.backward + t.recompute for t in stages]),
+        whole.weight_gradient,
     )
 
 

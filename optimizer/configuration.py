@@ -19,6 +19,7 @@ from costmodels.memory import needed_bytes, on_device
 from costmodels.partition import peak_stages
 from costmodels.run import DAY_S
 from costmodels.stage import layers_of, recomputed_share, stage_bytes, stage_costs
+from optimizer.expert_overlap import ExpertOverlap
 from optimizer.job import MAX_ACCELERATORS, Job, OffloadChoice
 from optimizer.market import check_names, site_of
 from optimizer.physics import Physics
@@ -155,6 +156,8 @@ class Configuration:
         time: seconds of one step by component.
         cost: USD by component.
         profile: name of the fitted profile and how it was found.
+        expert_overlap: whether dispatch and combine of experts are overlapped (None: there are none between ranks, or
+            no switch for it, or it is off).
     """
 
     hardware: str
@@ -190,6 +193,7 @@ class Configuration:
     time: dict[str, float]
     cost: dict[str, float]
     profile: str
+    expert_overlap: ExpertOverlap | None
 
     @property
     def memory_bytes(self) -> float:
@@ -236,6 +240,7 @@ class Configuration:
             "time": self.time,
             "cost": self.cost,
             "profile": self.profile,
+            "expert_overlap": None if self.expert_overlap is None else self.expert_overlap.to_json(),
         }
 
 
@@ -341,8 +346,8 @@ def configure(physics: Physics, layout: Layout, tariff: Tariff | None) -> Config
     costs = stage_costs(x, layers, pipe)
     step = physics.step(costs, shard, pipe, replicas)
     step_s = _number(sum(step.values(), start=np.zeros(())))
-    lacks = physics.overlap_lacks(shard, pipe, replicas)
-    micro_batch = micro_batch_breakdown(x, pipe, np.asarray(lacks == []))
+    micro_batch = micro_batch_breakdown(x, pipe, physics.beside(shard, pipe, replicas))
+    expert_overlap = overlap_of(physics, layout) if layout.ep > 1 else None
     time = {name: _number(replicas.micro_batches * seconds) for name, seconds in micro_batch.items()}
     time |= {name: _number(seconds) for name, seconds in step.items() if name != "stages"}
     parts, peak_stage = _fullest_rank(physics, layout)
@@ -401,7 +406,14 @@ def configure(physics: Physics, layout: Layout, tariff: Tariff | None) -> Config
         time=time,
         cost=cost,
         profile=site.profile_note or site.profile.name,
+        expert_overlap=expert_overlap,
     )
+
+
+def overlap_of(physics: Physics, layout: Layout) -> ExpertOverlap | None:
+    """Whether a layout's experts exchange tokens beside another micro-batch (None: no switch, or it is off)."""
+    lacks = physics.overlap_lacks(layout.shard, layout.pipe, layout.replicas)
+    return None if lacks is None else ExpertOverlap(tuple(lacks), physics.site.framework.expert_overlap)
 
 
 def _fullest_rank(physics: Physics, layout: Layout) -> tuple[dict[str, Column], int]:

@@ -15,7 +15,8 @@ from costmodels.flops import forward_flops, model_flops_per_token
 from costmodels.parameters import active_params, total_params
 from costmodels.utilisation import executed_flops_per_token, hfu, mfu
 from optimizer.configuration import Configuration, Layout, configure
-from optimizer.explain import told_exchange, told_goodput
+from optimizer.expert_overlap import told_exchange
+from optimizer.explain import told_goodput
 from optimizer.job import Job
 from optimizer.market import precision_of, site_of
 from optimizer.physics import Physics
@@ -74,7 +75,7 @@ def estimate(job: Job, layout: Layout, catalog: Catalog | None = None) -> Estima
     if not priced:
         said.append(f"{accelerator.name}: no offer is considered, so no cost")
     said.append(told_goodput(configuration, job, catalog))
-    said += told_exchange(layout, site.framework)
+    said += told_exchange(layout.ep, configuration.expert_overlap, site.framework)
     return Estimate(configuration, tuple(said))
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from catalogs.catalog import Catalog
-from catalogs.framework import Framework
 from costmodels.run import DAY_S
 from optimizer.configuration import Configuration, Layout, configure
 from optimizer.failure_rates import failure_rate
@@ -59,18 +58,6 @@ def told_rate(one: Configuration, catalog: Catalog) -> str:
         return f"{said} by the published clusters of all kinds, for none of {accelerator.family} is known"
     plural = "s" if rate.clusters > 1 else ""
     return f"{said} by {rate.clusters} published {accelerator.family} cluster{plural} and those of other kinds"
-
-
-def told_exchange(layout: Layout, framework: Framework) -> list[str]:
-    """What a layout with expert parallelism takes for granted of its framework, in words; empty without it."""
-    if layout.ep == 1:
-        return []
-    if not framework.expert_overlap:
-        return [f"dispatch and combine of experts wait: {framework.name} has no switch that overlaps them"]
-    return [
-        "dispatch and combine of experts run beside the passes of other micro-batches, also where the switch has "
-        f"conditions that are not checked: {framework.sources['expert_overlap']}"
-    ]
 
 
 def _count(number: float) -> str:

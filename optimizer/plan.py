@@ -12,7 +12,8 @@ from catalogs.errors import InfeasibleError, RefutedError
 from costmodels.run import DAY_S
 from optimizer.certificate import Certificate
 from optimizer.configuration import Configuration, Layout, configure
-from optimizer.explain import losing_neighbours, told_exchange, told_goodput
+from optimizer.expert_overlap import told_exchange
+from optimizer.explain import losing_neighbours, told_goodput
 from optimizer.job import Job
 from optimizer.leaders import Leader
 from optimizer.market import sites
@@ -305,7 +306,7 @@ def _assumptions(
         said.append("no deadline: the cheapest plan, however long it takes")
     best = _configuration(winner)
     said.append(told_goodput(best, job, catalog))
-    said += told_exchange(best.layout, winner.search.site.framework)
+    said += told_exchange(best.layout.ep, best.expert_overlap, winner.search.site.framework)
     if job.batch_tolerance > 0:
         said.append(
             f"global batch of {job.global_batch} sequences, up to {job.batch_tolerance:.0%} more or less so that it "

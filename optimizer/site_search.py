@@ -5,6 +5,7 @@ Memory is settled before time is computed.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from statistics import NormalDist
 
@@ -14,8 +15,15 @@ from numpy.typing import NDArray
 from catalogs.catalog import Catalog
 from costmodels.columns import Column
 from costmodels.layout import Replicas, Shard
-from costmodels.partition import peak_stages
-from costmodels.stage import Layers, layers_of, stage_bytes, stage_costs
+from costmodels.partition import peak_loads
+from costmodels.stage import (
+    Layers,
+    busy_stage_costs,
+    layers_of,
+    loaded_stage_bytes,
+    recomputed_share,
+    waiting_stages,
+)
 from optimizer.bounds import Bounds, Objective
 from optimizer.certificate import Certificate
 from optimizer.job import Job
@@ -111,7 +119,7 @@ class SiteSearch:
             batch, order = order[:size], order[size:]
             size *= 4
             if len(batch):
-                self._evaluate(stages.take(batch), leaders, certificate)
+                self._evaluate(self._complete(stages.take(batch)), leaders, certificate)
 
     def _expand(self, chosen: NDArray[np.intp]) -> Stages:
         """All stage rows of some shards that have candidates: shards down, choices across, then flattened."""
@@ -131,8 +139,7 @@ class SiteSearch:
         )
         pipe = c.pipe.map(lambda column: column[None, :])
         x = p.setting(shards)
-        costs = stage_costs(x, layers, pipe)
-        parts = [stage_bytes(x, layers, pipe, stage) for stage in peak_stages(p.architecture, pipe)]
+        costs = busy_stage_costs(x, layers, pipe, self._loads)
         shape = np.broadcast_shapes(shards.tp.shape, pipe.pp.shape)
 
         def flat(column: Column) -> Column:
@@ -140,18 +147,45 @@ class SiteSearch:
 
         world = flat(shards.tp * shards.cp * pipe.pp)
         depths, depth = np.unique(c.pipe.pp, return_inverse=True)
-        s = shards.map(flat)
-        pipe, costs = pipe.map(flat), costs.map(flat)
+        s, pipe = shards.map(flat), pipe.map(flat)
         stages = Stages(
             group=(np.arange(len(chosen))[:, None] * len(depths) + depth[None, :]).reshape(-1),
+            place=np.repeat(chosen, shape[1]),
+            choice=np.tile(np.arange(shape[1]), shape[0]),
             shard=s,
             pipe=pipe,
-            costs=costs,
-            parts=tuple(part.map(flat) for part in parts),
+            costs=costs.map(flat),
             world=world,
             rows=self.space.rows_per_stage(world, s, pipe),
         )
         return stages.take(np.flatnonzero(stages.rows))
+
+    @cached_property
+    def _loads(self) -> list[tuple[Column, Column, Column]]:
+        """The peak stages of every choice, with their layers."""
+        pipe = self.space.choices.pipe
+
+        def every(column: Column) -> Column:
+            return np.broadcast_to(column, pipe.pp.shape)
+
+        loads = peak_loads(self.physics.architecture, pipe)
+        return [(every(stage), every(dense), every(moe)) for stage, dense, moe in loads]
+
+    def _complete(self, stages: Stages) -> Stages:
+        """Stage rows with what their bounds do not need: bytes, and seconds in steps of few micro-batches."""
+        x, pipe = self.physics.setting(stages.shard), stages.pipe
+        layers = self.layers.map(lambda column: column[stages.place] if column.ndim else column)
+        at = stages.choice
+        loads = [(stage[at], dense[at], moe[at]) for stage, dense, moe in self._loads]
+        share = recomputed_share(x, pipe)
+
+        def flat(column: Column) -> Column:
+            return np.broadcast_to(column, pipe.pp.shape)
+
+        parts = tuple(loaded_stage_bytes(x, layers, pipe, *load, share).map(flat) for load in loads)
+        beside = waiting_stages(x, layers, pipe, loads)
+        costs = replace(stages.costs, beside=None if beside is None else beside.map(flat))
+        return replace(stages, parts=parts, costs=costs)
 
     def _evaluate(self, stages: Stages, leaders: Leaders | Front, certificate: Certificate) -> None:
         """Evaluate stage rows: memory by bisection over the degrees, then time in blocks of degrees across."""

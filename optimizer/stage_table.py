@@ -59,20 +59,23 @@ class Stages:
 
     Attributes:
         group: number that rows of one shard and pipeline depth have in common.
+        place, choice: which shard and which choice of the space a row is.
         shard, pipe: the layout.
         costs: seconds of a micro-batch.
-        parts: bytes on the peak stages.
+        parts: bytes on the peak stages (empty until they are looked at).
         world: ranks of one replica.
         rows: candidates below each stage row.
     """
 
     group: NDArray[np.intp]
+    place: NDArray[np.intp]
+    choice: NDArray[np.intp]
     shard: Shard
     pipe: Pipe
     costs: StageCosts
-    parts: tuple[StageBytes, ...]
     world: Column
     rows: NDArray[np.int64]
+    parts: tuple[StageBytes, ...] = ()
 
     def take(self, index: NDArray[np.intp]) -> Stages:
         """Some of the rows."""
@@ -82,6 +85,8 @@ class Stages:
 
         return Stages(
             group=self.group[index],
+            place=self.place[index],
+            choice=self.choice[index],
             shard=self.shard.map(chosen),
             pipe=self.pipe.map(chosen),
             costs=self.costs.map(chosen),

@@ -145,7 +145,7 @@ class Table:
         return stage_seconds(self.setting, self.layers, self.pipe, dense, moe, last, share, beside)
 
     def beside(self, recomputed: Column) -> NDArray[np.bool_]:
-        """Where the exchange of experts runs beside another micro-batch, with so many recomputed layers on any stage."""
+        """Where experts exchange tokens beside another micro-batch, with so many recomputed layers on any stage."""
         overlap = self.physics.overlap
         if overlap is None:
             return np.zeros(self.shard.tp.shape, dtype=bool)

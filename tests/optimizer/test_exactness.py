@@ -144,7 +144,7 @@ def blocks(one: SiteSearch, rng: random.Random, count: int) -> Iterator[Block]:
         stages = one._expand(np.array([shard]))
         stage_floors = one.bounds.stage_floors(stages)
         row = rng.choice(list(np.flatnonzero(stages.rows > 0)))
-        part = stages.take(np.array([row]))
+        part = one._complete(stages.take(np.array([row])))
         world, b = int(part.world[0]), int(part.shard.micro_batch[0])
         degrees = one.space.replicas.values(world, b)
         s, p = part.shard, part.pipe

@@ -25,7 +25,7 @@ TERMS = {"reserved_1y": YEAR, "reserved_3y": 3 * YEAR}
 
 @dataclass
 class Shard:
-    """What one cut of a layer costs, whatever the pipeline; ``again`` is an MoE layer with no other micro-batch beside."""
+    """What one cut of a layer costs; ``again`` is an MoE layer with no other micro-batch beside."""
 
     dense: Pass
     moe: Pass
