@@ -10,12 +10,14 @@ import numpy as np
 
 from catalogs.catalog import Catalog
 from catalogs.errors import UnsupportedError, UsageError
+from catalogs.framework import Framework
 from costmodels.memory import on_device
 from costmodels.partition import stage_layers
 from costmodels.schedule import in_flight
 from costmodels.stage import layers_of, stage_bytes
 from optimizer.configuration import Configuration, Layout, configure
 from optimizer.doctor.repairs import Repair, repairs
+from optimizer.expert_overlap import told_exchange
 from optimizer.inverse.least import fastest, ground
 from optimizer.job import Job
 from optimizer.physics import Physics
@@ -143,9 +145,16 @@ def diagnose(job: Job, layout: Layout, catalog: Catalog, observed: Observed | No
         raise UnsupportedError("this layout does not exist: " + "; ".join(explain_rule(name) for name in broken))
     one = configure(physics, layout, None)
     stages = stage_memory(physics, layout)
-    wanted = replace(job, max_accelerators=layout.accelerators, global_batch=layout.global_batch, batch_tolerance=0.0)
+    wanted = replace(
+        job,
+        max_accelerators=layout.accelerators,
+        global_batch=layout.global_batch,
+        batch_tolerance=0.0,
+        expert_overlap=True,
+    )
     other = fastest(replace(wanted, deadline_s=math.inf), site, catalog)
-    best = None if other is None else configure(physics, other, None)
+    switched = Physics.of(wanted, site, catalog)
+    best = None if other is None else configure(switched, other, None)
     time: dict[str, tuple[float, float]] = {}
     slower = measured = None
     if best is not None:
@@ -166,7 +175,7 @@ def diagnose(job: Job, layout: Layout, catalog: Catalog, observed: Observed | No
         measured=measured,
         time=time,
         facts=tuple(sorted(facts, key=lambda fact: -abs(fact.deviations))),
-        notes=tuple(_notes(one, stages, layout, seen)),
+        notes=(*_notes(one, stages, layout, seen), *_exchange(one, configure(switched, layout, None), site.framework)),
     )
 
 
@@ -234,6 +243,17 @@ def _shares(one: Configuration, best_s: float, seen: Observed) -> dict[str, floa
     if step_s is None:
         return None
     return {"best": best_s, "layout": one.step_s - best_s, "unexplained": step_s - one.step_s}
+
+
+def _exchange(one: Configuration, switched: Configuration, framework: Framework) -> list[str]:
+    """Whether the exchange of experts is overlapped, and what switching that on would give."""
+    notes = told_exchange(one.layout.ep, one.expert_overlap, framework)
+    overlap = switched.expert_overlap
+    if one.expert_overlap is not None or overlap is None:
+        return notes
+    if overlap.on:
+        return [*notes, f"switched on, a step would take {switched.step_s:.3g} s instead of {one.step_s:.3g} s"]
+    return told_exchange(one.layout.ep, overlap, framework)
 
 
 def _notes(one: Configuration, stages: list[StageMemory], layout: Layout, seen: Observed) -> list[str]:

@@ -38,6 +38,8 @@ SWITCHES = {
     "use-distributed-optimizer": ("settings", "distributed_optimizer"),
     "recompute-activations": ("settings", "recompute_activations"),
     "optimizer-cpu-offload": ("settings", "offload_optimizer"),
+    "overlap-moe-expert-parallel-comm": ("settings", "expert_overlap"),
+    "moe-fb-overlap": ("settings", "fb_overlap"),
     "bf16": ("settings", "bf16"),
     "fp16": ("settings", "fp16"),
     "swiglu": ("model", "gated"),
@@ -108,7 +110,15 @@ def read_megatron(text: str) -> Launch:
     if not found.used:
         raise UsageError("no Megatron-LM argument in the launch file; they look like --tensor-model-parallel-size 8")
     _settle(found)
+    if found.settings["expert_overlap"] and found.framework == "megatron-lm" and _ONE_QUEUE.search(text):
+        found.notes.append(
+            "CUDA_DEVICE_MAX_CONNECTIONS=1 favours tensor parallelism; --overlap-moe-expert-parallel-comm needs more "
+            "(32) for kernels of two micro-batches to run beside each other"
+        )
     return found
+
+
+_ONE_QUEUE = re.compile(r"(?m)^[^#\n]*\bCUDA_DEVICE_MAX_CONNECTIONS=[\"']?1\b")
 
 
 def _arguments(text: str) -> list[tuple[str, list[str]]]:
@@ -142,6 +152,9 @@ def _settle(found: Launch) -> None:
     """Fold combinations of arguments into the settings they mean."""
     s = found.settings
     s["zero"] = int(bool(s.pop("distributed_optimizer", False)))
+    s["expert_overlap"] = bool(s.pop("expert_overlap", False))
+    if s.pop("fb_overlap", False):
+        found.framework, s["expert_overlap"] = "mindspeed-llm", True
     s["offload"] = "optimizer" if s.pop("offload_optimizer", False) else "none"
     if (chunk := s.pop("chunk_layers", None)) is not None:
         if "layers" not in found.model:

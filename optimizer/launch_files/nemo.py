@@ -64,7 +64,7 @@ def read_nemo(text: str) -> Launch:
     """
     found = Launch("nemo", "megatron-bridge" if re.search(r"\btrain\.", text) else "nemo")
     s = found.settings
-    s |= {"zero": 1, "offload": "none", "precision": "bf16"}
+    s |= {"zero": 1, "offload": "none", "precision": "bf16", "expert_overlap": False}
     for written in re.findall(r"(?:^|[\s\"'])([+~]*[A-Za-z_][\w.]*=[^\s\"'\\]*)", text):
         name, _, value = written.lstrip("+~").partition("=")
         key = name.rpartition(".")[2]
@@ -81,6 +81,9 @@ def read_nemo(text: str) -> Launch:
             found.used.append(written)
         elif key == "sequence_parallel":
             s["sequence_parallel"] = flag(value, name)
+            found.used.append(written)
+        elif key == "overlap_moe_expert_parallel_comm":
+            found.framework, s["expert_overlap"] = "megatron-bridge", flag(value, name)
             found.used.append(written)
         elif key in ("use_distributed_optimizer",):
             s["zero"] = int(flag(value, name))

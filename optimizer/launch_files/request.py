@@ -105,6 +105,8 @@ def job_and_layout(
     )
     if record is not None:
         job = replace(job, model=record, assumptions=job.assumptions[3:])
+    # A launch file that does not switch an overlap on runs without it.
+    job = replace(job, expert_overlap=bool(s.get("expert_overlap", True)))
     recompute = str(s.get("recompute", "none"))
     if "recompute_every" in s:
         recompute = f"first-{-(-job.model.layers // launch.degree('pp') // s['recompute_every'])}"

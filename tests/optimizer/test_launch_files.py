@@ -17,6 +17,7 @@ from costmodels.parameters import total_params
 from optimizer.doctor.diagnose import diagnose
 from optimizer.launch_files.launch import Launch, flatten
 from optimizer.launch_files.megatron import read_megatron
+from optimizer.launch_files.nemo import read_nemo
 from optimizer.launch_files.request import architecture, job_and_layout, read_launch_file
 
 DATA = Path(__file__).parent / "launch_files_data"
@@ -169,3 +170,68 @@ def test_recomputation_by_operator_is_no_refusal(tmp_path: Path) -> None:
     assert none.memory["activations"] > selective.memory["activations"] > full.memory["activations"]
     assert none.hfu == none.mfu
     assert selective.hfu / selective.mfu == pytest.approx(1 + (full.hfu / full.mfu - 1) / 2)
+
+
+SWITCH = "--overlap-moe-expert-parallel-comm"
+EXPERTS = (DATA / "qwen3_30b_ep.sh").read_text()
+
+
+def diagnosed(tmp_path: Path, text: str, name: str = "run.sh", hardware: str = "h100-sxm-80g") -> Any:
+    (tmp_path / name).write_text(text)
+    launch = read_launch_file(tmp_path / name)
+    job, layout = job_and_layout(launch, CATALOG, hardware=hardware)
+    return launch, diagnose(job, layout, CATALOG)
+
+
+def test_a_file_runs_with_the_overlap_that_it_switches_on(tmp_path: Path) -> None:
+    launch, on = diagnosed(tmp_path, EXPERTS)
+    assert launch.settings["expert_overlap"]
+    assert SWITCH in launch.used
+    assert on.configuration.expert_overlap.on
+    _, off = diagnosed(tmp_path, EXPERTS.replace(SWITCH, ""))
+    assert off.configuration.expert_overlap is None
+    assert off.configuration.time["expert_comm"] > on.configuration.time["expert_comm"]
+    assert off.best.step_s == on.best.step_s
+    wait, gain = off.notes
+    assert f"{SWITCH} is not switched on" in wait
+    assert gain == (
+        f"switched on, a step would take {on.configuration.step_s:.3g} s instead of {off.configuration.step_s:.3g} s"
+    )
+
+
+def test_a_switch_that_the_layout_does_not_allow(tmp_path: Path) -> None:
+    plain = EXPERTS.replace("--num-virtual-stages-per-pipeline-rank 4", "")
+    _, found = diagnosed(tmp_path, plain)
+    assert found.configuration.expert_overlap.lacks == ("interleaved",)
+    assert any("interleaved" in note for note in found.notes)
+    _, off = diagnosed(tmp_path, plain.replace(SWITCH, ""))
+    assert off.notes == found.notes
+    assert off.configuration.step_s == found.configuration.step_s
+
+
+def test_one_queue_keeps_micro_batches_apart(tmp_path: Path) -> None:
+    one = EXPERTS.replace("CONNECTIONS=32", "CONNECTIONS=1")
+    assert any("CUDA_DEVICE_MAX_CONNECTIONS" in note for note in read_megatron(one).notes)
+    assert not any("CUDA_DEVICE_MAX_CONNECTIONS" in note for note in read_megatron(EXPERTS).notes)
+    assert not any("CUDA_DEVICE_MAX_CONNECTIONS" in note for note in read_megatron(one.replace(SWITCH, "")).notes)
+
+
+def test_switches_of_other_frameworks(tmp_path: Path) -> None:
+    ascend = read_megatron(EXPERTS.replace(SWITCH, "--moe-fb-overlap"))
+    assert (ascend.framework, ascend.settings["expert_overlap"]) == ("mindspeed-llm", True)
+    for value in ("true", "false"):
+        text = f"model.seq_length=4096 comm_overlap.overlap_moe_expert_parallel_comm={value}"
+        (tmp_path / "run.txt").write_text(text)
+            f"model.seq_length=4096 comm_overlap.overlap_moe_expert_parallel_comm={value}"
+        )
+        bridge = read_launch_file(tmp_path / "run.txt", "nemo")
+        assert (bridge.framework, bridge.settings["expert_overlap"]) == ("megatron-bridge", value == "true")
+
+
+@pytest.mark.parametrize("name", [name for name, one in CATALOG.frameworks.items() if one.expert_overlap])
+def test_the_arguments_of_a_plan_switch_its_overlap_on(name: str) -> None:
+    """What a plan says to switch on is read as switched on, for the framework of the plan."""
+    arguments = " ".join(CATALOG.frameworks[name].expert_overlap)
+    read = read_nemo(arguments) if "=" in arguments else read_megatron(arguments)
+    assert read.settings["expert_overlap"]
+    assert read.framework == name
