@@ -222,8 +222,6 @@ def test_switches_of_other_frameworks(tmp_path: Path) -> None:
     for value in ("true", "false"):
         text = f"model.seq_length=4096 comm_overlap.overlap_moe_expert_parallel_comm={value}"
         (tmp_path / "run.txt").write_text(text)
-            f"model.seq_length=4096 comm_overlap.overlap_moe_expert_parallel_comm={value}"
-        )
         bridge = read_launch_file(tmp_path / "run.txt", "nemo")
         assert (bridge.framework, bridge.settings["expert_overlap"]) == ("megatron-bridge", value == "true")
 
