@@ -283,7 +283,9 @@ class Scoreboard:
 
     def _trainings(self) -> str:
         head = ["run", "accelerators", "tokens", "hours published", "predicted", "", "days published", "predicted", ""]
-        return _table(head, [one.cells() for one in self.trainings])
+        notes = [f"- {one.training.name}: {one.training.notes}" for one in self.trainings if one.training.notes]
+        told = ["", "What the publications count, and how the runs differ from what is predicted:", "", *notes]
+        return "\n".join([_table(head, [one.cells() for one in self.trainings]), *(told if notes else [])])
 
 
 def _of(judged: Validation, source: str) -> Column:
