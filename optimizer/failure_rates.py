@@ -118,7 +118,6 @@ class Pooled:
     team_log_sigma: float
 
 
-@lru_cache(maxsize=256)
 def pooled(counted: tuple[tuple[float, float], ...], families: tuple[str, ...], family: str) -> Pooled:
     """The next cluster of a generation, given the published ones.
 
@@ -129,13 +128,47 @@ def pooled(counted: tuple[tuple[float, float], ...], families: tuple[str, ...], 
 
     Source: Gelman et al., Bayesian Data Analysis, section 5.4 (a normal hierarchy with an unknown spread), with two.
     """
+    known = _posterior(counted, families)
+    if family in known.means:
+        own, noise = known.means[family]
+        drawn = noise / (noise + known.generations**2)
+        middle = drawn * known.centre + (1 - drawn) * own
+        spread = (1 - drawn) * noise + drawn**2 / known.precision
+    else:
+        middle, spread = known.centre, known.generations**2 + 1 / known.precision
+    log_mean = float((known.odds * middle).sum())
+    variance = float((known.odds * (spread + known.teams**2 + (middle - log_mean) ** 2)).sum())
+    return Pooled(log_mean, math.sqrt(variance), math.sqrt(float((known.odds * known.teams**2).sum())))
+
+
+@dataclass(frozen=True)
+class _Posterior:
+    """What the published clusters say, over the grid of both spreads.
+
+    Attributes:
+        teams, generations: the spreads.
+        odds: of each pair; they sum to 1.
+        centre, precision: of the mean of all generations.
+        means: of the clusters of each generation, with the variance of that mean about the generation's.
+    """
+
+    teams: Column
+    generations: Column
+    odds: Column
+    centre: Column
+    precision: Column
+    means: dict[str, tuple[Column, Column]]
+
+
+@lru_cache(maxsize=64)
+def _posterior(counted: tuple[tuple[float, float], ...], families: tuple[str, ...]) -> _Posterior:
     hours, counts = np.array(counted).T
     teams, generations = np.meshgrid(SPREADS, SPREADS, indexing="ij")
     log_odds = -(teams**2 + generations**2) / (2 * PRIOR_LOG_SIGMA**2)
     precision = weighted = squares = np.zeros_like(teams)
-    mean_of: dict[str, tuple[Column, Column]] = {}
-    for one in dict.fromkeys(families):
-        rows = np.array([other == one for other in families])
+    means: dict[str, tuple[Column, Column]] = {}
+    for family in dict.fromkeys(families):
+        rows = np.array([other == family for other in families])
         logs = np.log(hours[rows])
         weights = 1.0 / (teams[..., None] ** 2 + 1.0 / counts[rows])
         total = weights.sum(-1)
@@ -145,18 +178,8 @@ def pooled(counted: tuple[tuple[float, float], ...], families: tuple[str, ...], 
         log_odds = log_odds + (within - np.log(variance)) / 2
         precision, weighted = precision + 1 / variance, weighted + mean / variance
         squares = squares + mean**2 / variance
-        mean_of[one] = mean, 1.0 / total
+        means[family] = mean, 1.0 / total
     centre = weighted / precision
     log_odds = log_odds - (np.log(precision) + squares - weighted * centre) / 2
     odds = np.exp(log_odds - log_odds.max())
-    odds /= odds.sum()
-    if family in mean_of:
-        own, noise = mean_of[family]
-        drawn = noise / (noise + generations**2)
-        middle = drawn * centre + (1 - drawn) * own
-        spread = (1 - drawn) * noise + drawn**2 / precision
-    else:
-        middle, spread = centre, generations**2 + 1 / precision
-    log_mean = float((odds * middle).sum())
-    variance = float((odds * (spread + teams**2 + (middle - log_mean) ** 2)).sum())
-    return Pooled(log_mean, math.sqrt(variance), math.sqrt(float((odds * teams**2).sum())))
+    return _Posterior(teams, generations, odds / odds.sum(), centre, precision, means)
