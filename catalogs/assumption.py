@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import model_validator
 
 from catalogs.record import Record
@@ -28,6 +30,18 @@ class Assumption(Record):
         if self.low is not None and self.high is not None and not self.low <= self.value <= self.high:
             raise ValueError(f"value {self.value:g} is not between low {self.low:g} and high {self.high:g}")
         return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Name, value with interval, and where it comes from."""
+        return {
+            "name": self.name,
+            "value": self.value,
+            "interval": None if self.interval is None else list(self.interval),
+            "unit": self.unit,
+            "estimated": bool(self.estimated),
+            "date": self.date,
+            "source": self.sources["*"],
+        }
 
     @property
     def interval(self) -> tuple[float, float] | None:

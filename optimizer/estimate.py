@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from catalogs.assumption import Assumption
 from catalogs.catalog import Catalog
 from catalogs.errors import UnsupportedError, UsageError
 from costmodels.architecture import Architecture
@@ -17,6 +18,7 @@ from costmodels.utilisation import executed_flops_per_token, hfu, mfu
 from optimizer.configuration import Configuration, Layout, configure
 from optimizer.expert_overlap import told_exchange
 from optimizer.explain import told_goodput
+from optimizer.failure_rates import failure_rate
 from optimizer.job import Job
 from optimizer.market import precision_of, site_of
 from optimizer.physics import Physics
@@ -32,10 +34,12 @@ class Estimate:
     Attributes:
         configuration: all figures; ``fits`` says whether the memory suffices.
         assumptions: what the figures rest on.
+        failure_rate: accelerator-hours between interruptions (None: the goodput is stated).
     """
 
     configuration: Configuration
     assumptions: tuple[str, ...]
+    failure_rate: Assumption | None
 
     def to_json(self) -> dict[str, Any]:
         """One object of the ``best`` shape, with the schema version and the assumptions."""
@@ -43,6 +47,7 @@ class Estimate:
             "schema_version": SCHEMA_VERSION,
             **self.configuration.to_json(),
             "assumptions": list(self.assumptions),
+            "failure_rate": None if self.failure_rate is None else self.failure_rate.to_json(),
         }
 
 
@@ -76,7 +81,8 @@ def estimate(job: Job, layout: Layout, catalog: Catalog | None = None) -> Estima
         said.append(f"{accelerator.name}: no offer is considered, so no cost")
     said.append(told_goodput(configuration, job, catalog))
     said += told_exchange(layout.ep, configuration.expert_overlap, site.framework)
-    return Estimate(configuration, tuple(said))
+    rate = None if job.goodput is not None else failure_rate(site.accelerator, catalog).told
+    return Estimate(configuration, tuple(said), rate)
 
 
 @dataclass(frozen=True)

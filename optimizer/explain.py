@@ -57,7 +57,10 @@ def told_rate(one: Configuration, catalog: Catalog) -> str:
     if rate.clusters == 0:
         return f"{said} by the published clusters of all kinds, for none of {accelerator.family} is known"
     plural = "s" if rate.clusters > 1 else ""
-    return f"{said} by {rate.clusters} published {accelerator.family} cluster{plural} and those of other kinds"
+    return (
+        f"{said} by {rate.clusters} published {accelerator.family} cluster{plural} and those of other kinds "
+        "(catalog list interruptions)"
+    )
 
 
 def _count(number: float) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from catalogs.assumption import Assumption
 from catalogs.catalog import Catalog
 from catalogs.errors import InfeasibleError, RefutedError
 from costmodels.run import DAY_S
@@ -14,6 +15,7 @@ from optimizer.certificate import Certificate
 from optimizer.configuration import Configuration, Layout, configure
 from optimizer.expert_overlap import told_exchange
 from optimizer.explain import losing_neighbours, told_goodput
+from optimizer.failure_rates import failure_rate
 from optimizer.job import Job
 from optimizer.leaders import Leader
 from optimizer.market import sites
@@ -34,6 +36,7 @@ class Plan:
         rejected: what loses or was not considered, with the reason.
         certificate: what the search covered.
         assumptions: what the figures rest on, in words.
+        failure_rate: accelerator-hours between interruptions of the best plan's hardware (None: the goodput is stated).
     """
 
     job: Job
@@ -42,6 +45,7 @@ class Plan:
     rejected: tuple[Refusal, ...]
     certificate: Certificate
     assumptions: tuple[str, ...]
+    failure_rate: Assumption | None
 
     def to_json(self) -> dict[str, Any]:
         """The object of the documented schema (docs/json-schema.md)."""
@@ -63,6 +67,7 @@ class Plan:
                 "dimensions": proof.dimensions,
             },
             "assumptions": list(self.assumptions),
+            "failure_rate": None if self.failure_rate is None else self.failure_rate.to_json(),
         }
 
 
@@ -140,7 +145,9 @@ def plan(
         *_losing_hardware(job, best, leaders, certificate, found),
         *refused,
     )
-    return Plan(job, best, others, rejected, certificate, _assumptions(job, winner, others, found, catalog))
+    said = _assumptions(job, winner, others, found, catalog)
+    rate = None if job.goodput is not None else failure_rate(winner.search.site.accelerator, catalog).told
+    return Plan(job, best, others, rejected, certificate, said, rate)
 
 
 def pareto(

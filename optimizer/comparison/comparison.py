@@ -209,19 +209,7 @@ class Comparison:
         if self.now.job.goodput is None:
             kinds = (one.front.site.accelerator for one in self.ranking)
             read = [*(rate.told for rate in failure_rates(kinds, catalog)), *read]
-        records: list[dict[str, Any]] = [
-            {
-                "name": one.name,
-                "value": one.value,
-                "interval": None if one.interval is None else list(one.interval),
-                "unit": one.unit,
-                "estimated": bool(one.estimated),
-                "date": one.date,
-                "source": one.sources["*"],
-            }
-            for one in read
-            if not math.isnan(one.value)
-        ]
+        records = [one.to_json() for one in read if not math.isnan(one.value)]
         used = {one.offer.name: one.offer for one in self.ranking}
         records.extend(
             {

@@ -83,7 +83,7 @@ def test_the_json_of_a_plan_has_every_documented_name(cli: Cli) -> None:
     done = cli(*SMALL, "-d", "90d", "--top", "2", "--json")
     assert (done.code, done.err) == (0, "")
     plan = json.loads(done.out)
-    names = ("schema_version", "job", "best", "alternatives", "rejected", "certificate", "assumptions")
+    names = ("schema_version", "job", "best", "alternatives", "rejected", "certificate", "assumptions", "failure_rate")
     assert tuple(plan) == names
     assert plan["schema_version"] == "1"
     for one in (plan["best"], *plan["alternatives"]):

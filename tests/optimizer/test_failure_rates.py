@@ -162,7 +162,10 @@ def test_rates_that_mean_nothing_are_refused(record: str, message: str, tmp_path
 
 
 def test_the_rate_is_in_plans_odds_bars_draws_and_assumptions(job: Job) -> None:
-    words = plan(job, CATALOG, top=0).to_json()["assumptions"]
+    shown = plan(job, CATALOG, top=0).to_json()
+    words, rate = shown["assumptions"], failure_rate(CATALOG.accelerators[shown["best"]["hardware"]], CATALOG)
+    assert shown["failure_rate"]["value"] == rate.hours
+    assert tuple(shown["failure_rate"]["interval"]) == rate.told.interval
     assert any("holds 90% of clusters" in text and "none of ascend-910b is known" in text for text in words)
     found = compare(job, CATALOG, draws=10)
     names = [f"{STATED}.ascend-910b", f"{STATED}.ampere"]
