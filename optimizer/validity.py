@@ -12,7 +12,7 @@ from optimizer.space_rules import MAX_PIPELINE, MAX_TENSOR_PARALLEL, RULES
 
 
 def broken_rules(layout: Layout, physics: Physics, job: Job) -> list[str]:
-    """Names of the rules (of :data:`optimizer.space.RULES`) that a layout breaks.
+    """Names of the rules (of :data:`optimizer.space_rules.RULES`) that a layout breaks.
 
     Limits that only bound the search (context slices, powers of two) do not apply to a layout somebody asks for.
     """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import pkgutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ BELOW = {"catalogs": set(), "costmodels": {"catalogs"}, "optimizer": {"catalogs"
 MODULES = sorted(path for package in BELOW for path in (ROOT / package).rglob("*.py"))
 PURE = sorted((ROOT / "costmodels").rglob("*.py"))
 IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "compile", "__import__", "breakpoint"}
+REFERENCE = re.compile(r":\w+:`~?((?:catalogs|costmodels|optimizer)\.[\w.]+)`")
 IMPURE_MODULES = {"random", "time", "datetime", "os", "io", "pathlib", "subprocess", "socket", "csv", "yaml", "secrets"}
 
 
@@ -69,3 +72,9 @@ def test_the_purity_scan_sees_what_it_is_for(source: str) -> None:
 
 def test_every_package_is_typed() -> None:
     assert all((ROOT / package / "py.typed").is_file() for package in BELOW)
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if REFERENCE.search(path.read_text("utf-8"))], ids=relative)
+def test_what_docstrings_refer_to_exists(path: Path) -> None:
+    for name in REFERENCE.findall(path.read_text("utf-8")):
+        assert pkgutil.resolve_name(name) is not None
