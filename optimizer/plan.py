@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from catalogs.assumption import Assumption
 from catalogs.catalog import Catalog
 from catalogs.errors import InfeasibleError, RefutedError
@@ -325,6 +327,12 @@ def _assumptions(
         f"offers considered: {', '.join(job.offers) or tenures}; a purchase is charged in full, with spare servers and "
         "its power"
     )
+    if winner.tariff.price.bought and job.goodput is None and job.recovery == "automatic":
+        waits = float(winner.tariff.waiting_share(np.asarray(float(best.servers))))
+        said.append(
+            f"{best.spares} spare servers: for {waits:.1%} of the time all are in repair and the job waits for one, "
+            "which the days do not count; compare does, and weighs more spares against it"
+        )
     for site in found:
         if site.accelerator.name not in used:
             continue

@@ -11,7 +11,7 @@ from catalogs.catalog import Catalog
 from catalogs.offer import Offer, Tenure
 from costmodels.bill import HOUR_S, energy_usd, purchase_usd, rent_usd, whole_servers
 from costmodels.columns import Column
-from costmodels.goodput import spares_needed
+from costmodels.goodput import spares_needed, waiting_share
 from optimizer.failure_rates import failure_rate
 from optimizer.site import Price, Site
 
@@ -66,6 +66,10 @@ class Tariff:
             return _spares(servers, *rule)
         sizes = 1 << int(np.max(servers, initial=0.0)).bit_length()
         return _spares_table(sizes, *rule)[servers.astype(np.int64)]
+
+    def waiting_share(self, servers: Column) -> Column:
+        """Share of time in which all spares of so many bought servers are in repair, and a job waits for the next."""
+        return waiting_share(servers * self.repairs_per_server, self.spares(servers))
 
     def components(self, accelerators: Column, wall_s: Column) -> dict[str, Column]:
         """USD by component for clusters of ``accelerators`` over ``wall_s``; power is the renter's only when bought."""

@@ -127,6 +127,9 @@ def test_spares_are_weighed_against_the_wait_for_a_repair(found: list[Front], jo
         assert 0 < one.to_json()["waiting_share"] < 0.2
     fewest = ownership(waits.offer, np.asarray(float(waits.best.servers)), job, waits.survival, sparing, Terms())
     assert waits.best.spares > fewest.site.spares
+    bought = plan(replace(job, hardware=("a800-sxm-80g",), tenures=("purchase",)), catalog, top=0)
+    wait = ownership(usual.offer, np.asarray(float(bought.best.servers)), job, usual.survival, catalog, Terms()).site
+    assert any(f"for {float(wait.waiting_share):.1%} of the time all are in repair" in s for s in bought.assumptions)
     for recovery in ("manual", "replica"):
         assert best(found, "buy", replace(job, recovery=recovery), catalog).to_json()["waiting_share"] == 0
     assert best(found, "buy", replace(job, goodput=0.9), catalog).goodput == 0.9
