@@ -121,11 +121,16 @@ class Physics:
             overlap=self.overlap,
         )
 
-    def overlap_lacks(self, shard: Shard, pipe: Pipe, replicas: Replicas) -> list[OverlapNeed] | None:
-        """What one layout lacks for the overlap of its experts' exchange: nothing if it runs (None: no such switch)."""
+    def overlap_lacks(
+        self, shard: Shard, pipe: Pipe, replicas: Replicas, share: Column | None = None
+    ) -> list[OverlapNeed] | None:
+        """What one layout lacks for the overlap of its experts' exchange: nothing if it runs (None: no such switch).
+
+        ``share`` of the layers are fully recomputed, on the stage that recomputes most; by default as the shard says.
+        """
         if self.overlap is None:
             return None
-        share = recomputed_share(self.setting(shard), pipe)
+        share = recomputed_share(self.setting(shard), pipe) if share is None else share
         return unmet(self.overlap, self.architecture, shard, pipe, share, replicas.micro_batches)
 
     def beside(self, shard: Shard, pipe: Pipe, replicas: Replicas) -> NDArray[np.bool_]:

@@ -18,6 +18,7 @@ def described(problem: Problem, one: Settled) -> dict[str, Any]:
     ground, candidate, outcome = problem.grounds[one.candidate.site], one.candidate, one.outcome
     site = ground.site
     deadline, memory_sigma = problem.job.deadline_s, np.asarray(site.framework.memory_log_sigma)
+    overlap = ground.expert_overlap(candidate)
     fits = probability_below(ground.physics.device.memory_bytes, np.asarray(max(outcome.memory_bytes)), memory_sigma)
     return {
         "hardware": site.accelerator.name,
@@ -50,5 +51,6 @@ def described(problem: Problem, one: Settled) -> dict[str, Any]:
         "capacity_bytes": float(ground.physics.device.memory_bytes),
         "time": one.time,
         "bubble_beyond_closed_form_s": one.longer_s,
+        "expert_overlap": None if overlap is None else overlap.to_json(),
         "excess": dict(zip(LIMITS, outcome.excess, strict=True)),
     }

@@ -13,6 +13,7 @@ from catalogs.catalog import Catalog
 from costmodels.columns import Column
 from costmodels.interval import probability_below
 from costmodels.stage import StageCosts, StageSeconds, loaded_stage_costs, stage_params
+from optimizer.expert_overlap import ExpertOverlap
 from optimizer.extended.candidate import Candidate, Extension, Outcome
 from optimizer.extended.pools import Pools
 from optimizer.extended.stages import loads
@@ -104,6 +105,13 @@ class Ground:
             )
             for row, one in enumerate(candidates)
         ]
+
+    def expert_overlap(self, one: Candidate) -> ExpertOverlap | None:
+        """Whether a candidate's experts exchange tokens beside another micro-batch (None: none do, or no switch)."""
+        t = Table.of(self.physics, [one])
+        _, recomputed, _ = loads(t)
+        lacks = self.physics.overlap_lacks(t.shard, t.pipe, t.replicas, np.asarray(np.max(recomputed)))
+        return None if lacks is None or one.ep == 1 else ExpertOverlap(tuple(lacks), self.site.framework.expert_overlap)
 
     def stage_seconds(self, one: Candidate) -> StageSeconds:
         """Seconds of one micro-batch on every stage of a candidate."""

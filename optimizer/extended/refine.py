@@ -10,6 +10,7 @@ from typing import Any
 from catalogs.catalog import Catalog
 from catalogs.errors import InfeasibleError, UsageError
 from optimizer.configuration import Configuration, Layout, configure
+from optimizer.expert_overlap import told_exchange
 from optimizer.extended.candidate import EXTENSIONS, Candidate, Extension
 from optimizer.extended.describe import described
 from optimizer.extended.problem import Objective, Problem
@@ -256,7 +257,9 @@ def _assumptions(problem: Problem, plans: Sequence[Settled], catalog: Catalog) -
     low, high = problem.domain.batch
     said.append(f"global batch of {math.ceil(low):,} to {math.floor(high):,} sequences")
     for one in plans:
-        site = problem.grounds[one.candidate.site].site
+        ground = problem.grounds[one.candidate.site]
+        site = ground.site
+        said += told_exchange(one.candidate.ep, ground.expert_overlap(one.candidate), site.framework)
         said.extend(site.notes)
         if site.profile_note:
             said.append(f"{site.accelerator.name}: {site.profile_note}")

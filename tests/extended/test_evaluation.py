@@ -27,6 +27,7 @@ from tests.oracle import memory as oracle_memory
 from tests.oracle import step as oracle_step
 from tests.oracle.inputs import Cut, Device, Recipe
 from tests.oracle.memory import needed, rank_memory
+from tests.oracle.overlap import beside
 from tests.oracle.parameters import Arch, RankUnits, stage_parameters
 from tests.oracle.step import Stages, run_seconds, shard_costs, stage_seconds, step_seconds
 
@@ -63,6 +64,7 @@ def test_exact_solutions_have_the_figures_of_the_exact_search(name: str) -> None
         assert one is not None
         (outcome,) = p.grounds[one.site].evaluate([one])
         known = configure(leader.search.physics, Layout.of(leader.layout), leader.tariff)
+        assert p.grounds[one.site].expert_overlap(one) == known.expert_overlap
         assert outcome.feasible
         assert outcome.cost_usd == pytest.approx(leader.cost_usd, rel=1e-12)
         assert outcome.wall_s == pytest.approx(leader.wall_s, rel=1e-12)
@@ -125,6 +127,8 @@ def check_against_oracle(ground: Ground, one: Candidate, outcome: Outcome) -> No
     # The switch for the exchange of experts is one for all stages.
     most = max(again / layers for layers, again in zip(outcome.layers, outcome.recomputed, strict=True))
     shard, units = shard_costs(a, w, v, cut, job.seq, most), RankUnits(a, cut)
+    overlap = ground.expert_overlap(one)
+    assert (overlap is not None and overlap.on) == (one.ep > 1 and beside(a, w, cut, most))
     assert sum(outcome.layers) == a.layers
     seconds, held, params = [], [], []
     if one.split == EVEN and one.recompute != FITTED:
