@@ -6,10 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from costmodels.columns import Column
-from costmodels.layer import LayerSeconds, Setting, dense_layer, head, moe_layers
+from costmodels.layer import dense_layer, head, moe_layers
+from costmodels.layer_seconds import LayerSeconds
+from costmodels.layers import layers_of
 from costmodels.layout import Pipe
 from costmodels.partition import peak_stages, stage_layers
-from costmodels.stage import layers_of, overlaps, recomputed_share, stage_seconds, with_prediction_layers
+from costmodels.recomputation import recomputed_share
+from costmodels.setting import Setting
+from costmodels.stage_seconds import overlaps, stage_seconds, with_prediction_layers
 
 
 def slowest_stage(x: Setting, pipe: Pipe, beside: NDArray[np.bool_] | None = None) -> tuple[Column, Column, Column]:

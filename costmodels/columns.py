@@ -12,6 +12,11 @@ Column = NDArray[np.float64]
 """A float64 array of any shape (0-d for one value) that broadcasts with the other columns."""
 
 
+def nothing() -> Column:
+    """0: of what is not there."""
+    return np.zeros(())
+
+
 class Columns:
     """Base of the frozen dataclasses whose fields are all :data:`Column`."""
 

@@ -19,7 +19,7 @@ from costmodels.layout import Pipe, Replicas, Shard
 from costmodels.memory import rank_bytes
 from costmodels.recipe import MOMENT_BYTES, Recipe
 from costmodels.run import DAY_S
-from costmodels.stage import StageBytes
+from costmodels.stage_bytes import StageBytes
 
 
 def training_days(

@@ -8,7 +8,7 @@ from costmodels.columns import Column
 from costmodels.layout import Pipe, Replicas, Shard, expert_replicas
 from costmodels.recipe import Recipe
 from costmodels.schedule import in_flight
-from costmodels.stage import StageBytes
+from costmodels.stage_bytes import StageBytes
 
 GATHERED_UNITS = 2.0
 """Layers whose gathered parameters a ZeRO-3 rank holds at once: the one in use and the one being fetched."""

@@ -23,7 +23,7 @@ from costmodels.memory import sharding_ranks
 from costmodels.overlap import Overlap, meets_another
 from costmodels.recipe import Recipe
 from costmodels.schedule import bubble_seconds
-from costmodels.stage import StageCosts
+from costmodels.stage_costs import StageCosts
 
 
 def step_seconds(

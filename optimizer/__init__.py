@@ -9,9 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from optimizer.configuration import Configuration, Layout
+    from optimizer.configuration import Configuration
     from optimizer.estimate import Estimate, estimate
     from optimizer.job import Job
+    from optimizer.layout import Layout
     from optimizer.plan import Plan, plan
     from optimizer.request import read_job
 
@@ -19,7 +20,7 @@ _HOMES = {
     "Configuration": "optimizer.configuration",
     "Estimate": "optimizer.estimate",
     "Job": "optimizer.job",
-    "Layout": "optimizer.configuration",
+    "Layout": "optimizer.layout",
     "Plan": "optimizer.plan",
     "estimate": "optimizer.estimate",
     "plan": "optimizer.plan",

@@ -10,9 +10,10 @@ from typing import Literal
 import numpy as np
 
 from costmodels.columns import Column
+from costmodels.layers import Layers
 from costmodels.layout import Pipe
 from costmodels.schedule import bubble_seconds
-from costmodels.stage import Layers, stage_seconds
+from costmodels.stage_seconds import stage_seconds
 from costmodels.step import jitter_share
 from optimizer.physics import Physics
 from optimizer.space import Space

@@ -15,11 +15,13 @@ from costmodels.device import PEAK_DTYPE
 from costmodels.flops import forward_flops, model_flops_per_token
 from costmodels.parameters import active_params, total_params
 from costmodels.utilisation import executed_flops_per_token, hfu, mfu
-from optimizer.configuration import Configuration, Layout, configure
+from optimizer.configuration import Configuration
+from optimizer.configure import configure
 from optimizer.expert_overlap import told_exchange
 from optimizer.explain import told_goodput
 from optimizer.failure_rates import failure_rate
 from optimizer.job import Job
+from optimizer.layout import Layout
 from optimizer.market import precision_of, site_of
 from optimizer.physics import Physics
 from optimizer.plan import SCHEMA_VERSION

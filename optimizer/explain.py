@@ -7,9 +7,11 @@ from dataclasses import replace
 
 from catalogs.catalog import Catalog
 from costmodels.run import DAY_S
-from optimizer.configuration import Configuration, Layout, configure
+from optimizer.configuration import Configuration
+from optimizer.configure import configure
 from optimizer.failure_rates import failure_rate
 from optimizer.job import Job
+from optimizer.layout import Layout
 from optimizer.leaders import Leader
 from optimizer.recovery import told_recovery
 from optimizer.site import Refusal

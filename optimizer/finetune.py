@@ -10,7 +10,8 @@ from catalogs.catalog import Catalog
 from catalogs.errors import InfeasibleError, UsageError
 from costmodels.adapters import total_adapter_params
 from costmodels.parameters import total_params
-from optimizer.configuration import Configuration, configure
+from optimizer.configuration import Configuration
+from optimizer.configure import configure
 from optimizer.inverse.least import fastest, ground
 from optimizer.job import Job
 from optimizer.physics import Physics

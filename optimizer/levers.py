@@ -16,10 +16,12 @@ from catalogs.model import Model, Moe
 from costmodels.architecture import Architecture
 from costmodels.parameters import active_params, total_params
 from costmodels.run import DAY_S
-from optimizer.configuration import Configuration, Layout, configure
+from optimizer.configuration import Configuration
+from optimizer.configure import configure
 from optimizer.inverse.largest import smallest_monotone
 from optimizer.inverse.least import fastest, ground
 from optimizer.job import Job
+from optimizer.layout import Layout
 from optimizer.market import site_of
 from optimizer.physics import Physics
 from optimizer.plan import SCHEMA_VERSION

@@ -20,14 +20,16 @@ from costmodels.efficiency import Efficiency
 from costmodels.flops import forward_flops
 from costmodels.goodput import Resilience
 from costmodels.interval import combined_sigma
-from costmodels.layer import Setting
 from costmodels.layout import Pipe, Replicas, Shard
 from costmodels.memory import needed_bytes, rank_bytes
 from costmodels.overlap import Overlap, unmet
 from costmodels.parameters import total_params
 from costmodels.recipe import Recipe
+from costmodels.recomputation import OPERATOR_SHARE, recomputed_share
 from costmodels.run import training_steps, wall_seconds
-from costmodels.stage import OPERATOR_SHARE, StageBytes, StageCosts, recomputed_share
+from costmodels.setting import Setting
+from costmodels.stage_bytes import StageBytes
+from costmodels.stage_costs import StageCosts
 from costmodels.step import step_seconds, whole_step_seconds
 from costmodels.storage import checkpoint_bytes
 from costmodels.utilisation import hfu, mfu, tuning_utilisation

@@ -14,11 +14,13 @@ from catalogs.catalog import Catalog
 from catalogs.errors import InfeasibleError, RefutedError
 from costmodels.run import DAY_S
 from optimizer.certificate import Certificate
-from optimizer.configuration import Configuration, Layout, configure
+from optimizer.configuration import Configuration
+from optimizer.configure import configure
 from optimizer.expert_overlap import told_exchange
 from optimizer.explain import losing_neighbours, told_goodput
 from optimizer.failure_rates import failure_rate
 from optimizer.job import Job
+from optimizer.layout import Layout
 from optimizer.leaders import Leader
 from optimizer.market import sites
 from optimizer.search import search, unseen

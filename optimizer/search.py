@@ -16,8 +16,8 @@ from catalogs.catalog import Catalog
 from costmodels.columns import Column
 from costmodels.device import Device
 from costmodels.efficiency import Efficiency
+from costmodels.layers import layers_of
 from costmodels.recipe import Recipe
-from costmodels.stage import layers_of
 from optimizer.bounds import Objective
 from optimizer.certificate import INTERRUPTED, Certificate
 from optimizer.job import Job

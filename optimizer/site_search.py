@@ -14,16 +14,12 @@ from numpy.typing import NDArray
 
 from catalogs.catalog import Catalog
 from costmodels.columns import Column
+from costmodels.layers import Layers, layers_of
 from costmodels.layout import Replicas, Shard
 from costmodels.partition import peak_loads
-from costmodels.stage import (
-    Layers,
-    busy_stage_costs,
-    layers_of,
-    loaded_stage_bytes,
-    recomputed_share,
-    waiting_stages,
-)
+from costmodels.recomputation import recomputed_share
+from costmodels.stage_bytes import loaded_stage_bytes
+from costmodels.stage_costs import busy_stage_costs, waiting_stages
 from optimizer.bounds import Bounds, Objective
 from optimizer.certificate import Certificate
 from optimizer.job import Job

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from costmodels.columns import Column
 from costmodels.layout import Pipe, Shard
-from costmodels.stage import StageBytes, StageCosts
+from costmodels.stage_bytes import StageBytes
+from costmodels.stage_costs import StageCosts
 from optimizer.space import Space, Way
 
 BLOCK_CELLS = 32_768

@@ -18,8 +18,9 @@ import numpy as np
 from catalogs.catalog import Catalog
 from catalogs.errors import UsageError
 from costmodels.columns import Column
+from costmodels.layers import layers_of
 from costmodels.partition import layers_of_chunk
-from costmodels.stage import StageSeconds, layers_of, stage_seconds
+from costmodels.stage_seconds import StageSeconds, stage_seconds
 from optimizer.atomic import write_atomically
 from optimizer.configuration import Configuration
 from optimizer.job import Job

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from costmodels.partition import can_partition
-from optimizer.configuration import Layout
 from optimizer.job import Job
+from optimizer.layout import Layout
 from optimizer.physics import Physics
 from optimizer.space_rules import MAX_PIPELINE, MAX_TENSOR_PARALLEL, RULES
 

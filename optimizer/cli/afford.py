@@ -6,15 +6,7 @@ from typing import Annotated
 
 import typer
 
-from optimizer.cli.options import (
-    Budget,
-    Deadline,
-    Hardware,
-    Json,
-    MaxAccelerators,
-    Offers,
-    parse_whole,
-)
+from optimizer.cli.options import Budget, Deadline, Hardware, Json, MaxAccelerators, Offers, parse_whole
 from optimizer.cli.question import Question, asking
 
 

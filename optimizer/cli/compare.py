@@ -7,11 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optimizer.cli.options import (
-    Hardware,
-    Json,
-    parse_share,
-)
+from optimizer.cli.options import Hardware, Json, parse_share
 from optimizer.cli.question import Demand, asking
 
 

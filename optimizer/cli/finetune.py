@@ -6,14 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optimizer.cli.options import (
-    GlobalBatch,
-    Hardware,
-    Json,
-    Model,
-    parse_whole,
-    split_names,
-)
+from optimizer.cli.options import GlobalBatch, Hardware, Json, Model, parse_whole, split_names
 from optimizer.cli.question import Question, asking, only_hardware
 
 GIB = 2.0**30

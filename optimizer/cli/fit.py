@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.options import (
-    Hardware,
-    Json,
-    Model,
-    parse_whole,
-)
+from optimizer.cli.options import Hardware, Json, Model, parse_whole
 from optimizer.cli.question import Question, asking, only_hardware
 
 if TYPE_CHECKING:

@@ -7,12 +7,7 @@ from typing import Any
 import typer
 
 from optimizer.cli.fit import Accelerators
-from optimizer.cli.options import (
-    Hardware,
-    Json,
-    Model,
-    Tokens,
-)
+from optimizer.cli.options import Hardware, Json, Model, Tokens
 from optimizer.cli.question import Question, asking, only_hardware
 
 GIB = 2.0**30

@@ -6,11 +6,7 @@ from typing import Annotated
 
 import typer
 
-from optimizer.cli.options import (
-    Json,
-    Top,
-    parse_share,
-)
+from optimizer.cli.options import Json, Top, parse_share
 from optimizer.cli.question import Demand, asking
 
 

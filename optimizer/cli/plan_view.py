@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from costmodels.run import DAY_S
 from optimizer.certificate import Certificate
 from optimizer.cli.output import emit_json, print_line, print_table, remark
-from optimizer.configuration import Configuration, Layout
+from optimizer.configuration import Configuration
 from optimizer.job import EVEN, SURE
+from optimizer.layout import Layout
 from optimizer.plan import SCHEMA_VERSION, Plan, job_json
 from optimizer.space_rules import RULES
 

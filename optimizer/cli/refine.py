@@ -6,11 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optimizer.cli.options import (
-    Json,
-    parse_share,
-    split_names,
-)
+from optimizer.cli.options import Json, parse_share, split_names
 from optimizer.cli.question import Demand, asking
 
 

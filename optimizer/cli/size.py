@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from optimizer.cli.options import (
-    Deadline,
-    Hardware,
-    Json,
-    MaxAccelerators,
-    Model,
-    Tokens,
-)
+from optimizer.cli.options import Deadline, Hardware, Json, MaxAccelerators, Model, Tokens
 from optimizer.cli.question import Question, asking
 
 

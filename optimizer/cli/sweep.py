@@ -131,7 +131,7 @@ def _show(grid: Any, outcomes: list[dict[str, Any]]) -> None:
     """Print one line per scenario: what varies, then the best plan or why there is none."""
     from optimizer.cli.output import print_line, print_table
     from optimizer.cli.plan_view import layout_text, money
-    from optimizer.configuration import Layout
+    from optimizer.layout import Layout
     from optimizer.sweep.report import counted, written
 
     rows = []

@@ -8,12 +8,7 @@ from typing import Annotated
 import typer
 
 from optimizer.cli.fit import Accelerators
-from optimizer.cli.options import (
-    Hardware,
-    Json,
-    Model,
-    Tokens,
-)
+from optimizer.cli.options import Hardware, Json, Model, Tokens
 from optimizer.cli.question import Question, asking, only_hardware
 
 

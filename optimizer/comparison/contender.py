@@ -21,8 +21,10 @@ from optimizer.comparison.fronts import Front
 from optimizer.comparison.ownership import Ownership, Values, ownership, surroundings, values_of
 from optimizer.comparison.rental import Rental
 from optimizer.comparison.tenures import Tenure
-from optimizer.configuration import Configuration, Layout, configure
+from optimizer.configuration import Configuration
+from optimizer.configure import configure
 from optimizer.job import Job
+from optimizer.layout import Layout
 from optimizer.physics import resilience
 
 MORE_SPARES = np.arange(9.0)[:, None]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
-from optimizer.configuration import Layout
 from optimizer.job import Job
+from optimizer.layout import Layout
 from optimizer.physics import Physics
 from optimizer.space_rules import MAX_PIPELINE, MAX_TENSOR_PARALLEL
 from optimizer.validity import broken_rules

@@ -11,15 +11,18 @@ import numpy as np
 from catalogs.catalog import Catalog
 from catalogs.errors import UnsupportedError, UsageError
 from catalogs.framework import Framework
+from costmodels.layers import layers_of
 from costmodels.memory import on_device
 from costmodels.partition import stage_layers
 from costmodels.schedule import in_flight
-from costmodels.stage import layers_of, stage_bytes
-from optimizer.configuration import Configuration, Layout, configure
+from costmodels.stage_bytes import stage_bytes
+from optimizer.configuration import Configuration
+from optimizer.configure import configure
 from optimizer.doctor.repairs import Repair, repairs
 from optimizer.expert_overlap import told_exchange
 from optimizer.inverse.least import fastest, ground
 from optimizer.job import Job
+from optimizer.layout import Layout
 from optimizer.physics import Physics
 from optimizer.plan import SCHEMA_VERSION
 from optimizer.validity import broken_rules, explain_rule

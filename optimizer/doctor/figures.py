@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from costmodels.columns import Column
+from costmodels.layers import layers_of
 from costmodels.layout import Pipe, Replicas, Shard
 from costmodels.memory import on_device
 from costmodels.partition import peak_stages
-from costmodels.stage import layers_of, stage_bytes, stage_costs
-from optimizer.configuration import Layout
+from costmodels.stage_bytes import stage_bytes
+from costmodels.stage_costs import stage_costs
+from optimizer.layout import Layout
 from optimizer.physics import Physics
 
 

@@ -14,8 +14,10 @@ from catalogs.catalog import Catalog
 from catalogs.errors import ClusterplanError
 from costmodels.run import DAY_S
 from optimizer.bounds import Objective
-from optimizer.configuration import Configuration, Layout, configure
+from optimizer.configuration import Configuration
+from optimizer.configure import configure
 from optimizer.job import DEFAULT_TENURES, MAX_ACCELERATORS, Job
+from optimizer.layout import Layout
 from optimizer.leaders import Leader
 from optimizer.market import sites
 from optimizer.plan import duration

@@ -10,11 +10,13 @@ import numpy as np
 
 from catalogs.catalog import Catalog
 from catalogs.errors import UnsupportedError
-from optimizer.configuration import Configuration, Layout, configure
+from optimizer.configuration import Configuration
+from optimizer.configure import configure
 from optimizer.doctor.changes import Change, combined
 from optimizer.doctor.figures import Figures, figures
 from optimizer.inverse.least import ground
 from optimizer.job import Job
+from optimizer.layout import Layout
 from optimizer.physics import Physics
 from optimizer.validity import broken_rules
 

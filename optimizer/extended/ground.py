@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from catalogs.catalog import Catalog
 from costmodels.columns import Column
 from costmodels.interval import probability_below
-from costmodels.stage import StageCosts, StageSeconds, loaded_stage_costs, stage_params
+from costmodels.stage_costs import StageCosts, loaded_stage_costs
+from costmodels.stage_params import stage_params
+from costmodels.stage_seconds import StageSeconds
 from optimizer.expert_overlap import ExpertOverlap
 from optimizer.extended.candidate import Candidate, Extension, Outcome
 from optimizer.extended.pools import Pools

@@ -9,7 +9,8 @@ from typing import Any
 
 from catalogs.catalog import Catalog
 from catalogs.errors import InfeasibleError, UsageError
-from optimizer.configuration import Configuration, Layout, configure
+from optimizer.configuration import Configuration
+from optimizer.configure import configure
 from optimizer.expert_overlap import told_exchange
 from optimizer.extended.candidate import EXTENSIONS, Candidate, Extension
 from optimizer.extended.describe import described
@@ -20,6 +21,7 @@ from optimizer.extended.storage import shown
 from optimizer.extended.study import Sampling
 from optimizer.extended.workers import Task, run_workers
 from optimizer.job import Job
+from optimizer.layout import Layout
 from optimizer.leaders import Leader
 from optimizer.market import sites
 from optimizer.plan import SCHEMA_VERSION

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from costmodels.columns import Column
-from costmodels.layer import Setting
+from costmodels.layers import Layers, layers_of
 from costmodels.layout import Pipe, Replicas, Shard
 from costmodels.overlap import layout_allows, meets_another
 from costmodels.partition import stage_layers
-from costmodels.stage import Layers, StageBytes, StageSeconds, layers_of, loaded_stage_bytes, stage_seconds
+from costmodels.setting import Setting
+from costmodels.stage_bytes import StageBytes, loaded_stage_bytes
+from costmodels.stage_seconds import StageSeconds, stage_seconds
 from optimizer.extended.candidate import FITTED, SOLVED, Candidate
 from optimizer.physics import Physics
 from optimizer.space import PARTIAL_SHARES, recompute_layers

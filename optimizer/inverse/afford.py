@@ -15,9 +15,11 @@ from catalogs.model import Model
 from catalogs.shapes import LARGEST, SMALLEST, model_from_size
 from costmodels.architecture import Architecture
 from costmodels.parameters import total_params
-from optimizer.configuration import Configuration, Layout, configure
+from optimizer.configuration import Configuration
+from optimizer.configure import configure
 from optimizer.inverse.largest import largest_of
 from optimizer.job import MAX_TOKENS, Job
+from optimizer.layout import Layout
 from optimizer.leaders import Leader
 from optimizer.market import sites
 from optimizer.search import search

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from catalogs.catalog import Catalog
 from catalogs.offer import Offer
 from costmodels.columns import Column, Columns
+from costmodels.layers import layers_of
 from costmodels.layout import Pipe, Replicas, Shard
 from costmodels.partition import peak_stages
-from costmodels.stage import layers_of, stage_bytes
+from costmodels.stage_bytes import stage_bytes
 from optimizer.certificate import Certificate
-from optimizer.configuration import Configuration, Layout, configure
+from optimizer.configuration import Configuration
+from optimizer.configure import configure
 from optimizer.job import Job
+from optimizer.layout import Layout
 from optimizer.leaders import Leaders
 from optimizer.market import site_of
 from optimizer.physics import Physics

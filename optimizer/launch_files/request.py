@@ -10,13 +10,14 @@ from catalogs.catalog import Catalog
 from catalogs.errors import DataFileError, UsageError
 from catalogs.loading import read_text
 from catalogs.model import Model, Moe
-from optimizer.configuration import Layout, layout_from_request
 from optimizer.job import Job
 from optimizer.launch_files.deepspeed import read_deepspeed
 from optimizer.launch_files.launch import Launch
 from optimizer.launch_files.megatron import read_megatron
 from optimizer.launch_files.nemo import read_nemo
 from optimizer.launch_files.torchtitan import read_torchtitan
+from optimizer.layout import Layout
+from optimizer.layout_request import layout_from_request
 from optimizer.request import read_job
 
 KINDS = {"megatron": read_megatron, "deepspeed": read_deepspeed, "torchtitan": read_torchtitan, "nemo": read_nemo}

@@ -9,7 +9,7 @@ import numpy as np
 from costmodels.activations import RECOMPUTED_MODULES, module_activations
 from costmodels.columns import Column
 from costmodels.efficiency import Efficiency
-from costmodels.layer import Setting
+from costmodels.layers import Layers, layers_of
 from costmodels.memory import (
     allocated_bytes,
     first_step_bytes,
@@ -20,7 +20,9 @@ from costmodels.memory import (
     update_bytes,
 )
 from costmodels.partition import stage_layers
-from costmodels.stage import Layers, layers_of, loaded_stage_bytes, recomputed_share
+from costmodels.recomputation import recomputed_share
+from costmodels.setting import Setting
+from costmodels.stage_bytes import loaded_stage_bytes
 from optimizer.measured.memory_readings import READINGS
 from optimizer.measured.memory_stated import stated
 from optimizer.measured.table import RunTable

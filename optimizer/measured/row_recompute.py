@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from catalogs.model import Model
 from catalogs.runs import Run
 from costmodels.layout import ALL_LAYERS
-from costmodels.stage import OPERATOR_SHARE
+from costmodels.recomputation import OPERATOR_SHARE
 from optimizer.measured.skipped import SkipError
 
 RECOMPUTE_PER_STAGE = "enable-recompute-layers-per-pp-rank"

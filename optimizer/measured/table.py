@@ -16,10 +16,11 @@ from costmodels.architecture import Architecture
 from costmodels.columns import Column
 from costmodels.device import Device
 from costmodels.efficiency import Efficiency
-from costmodels.layer import Setting
+from costmodels.layers import layers_of
 from costmodels.layout import Pipe, Replicas, Shard
 from costmodels.recipe import Recipe
-from costmodels.stage import layers_of, stage_costs
+from costmodels.setting import Setting
+from costmodels.stage_costs import stage_costs
 from costmodels.step import step_seconds
 
 Combination = tuple[str, str, Precision]

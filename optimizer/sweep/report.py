@@ -7,7 +7,7 @@ import io
 from collections import Counter
 from typing import Any
 
-from optimizer.configuration import Layout
+from optimizer.layout import Layout
 from optimizer.sweep.grid import Grid
 from optimizer.sweep.outcome import PLANNED
 

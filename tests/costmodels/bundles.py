@@ -8,10 +8,10 @@ from catalogs import Model
 from costmodels.architecture import Architecture
 from costmodels.device import Device
 from costmodels.efficiency import Efficiency
-from costmodels.layer import Setting
+from costmodels.layers import Layers, layers_of
 from costmodels.layout import Pipe, Replicas, Shard
 from costmodels.recipe import Recipe
-from costmodels.stage import Layers, layers_of
+from costmodels.setting import Setting
 
 
 def shard(**changes: float) -> Shard:

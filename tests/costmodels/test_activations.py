@@ -12,7 +12,7 @@ from costmodels.activations import attention_activations, dense_mlp_activations,
 from costmodels.architecture import Architecture
 from costmodels.columns import Column
 from costmodels.layout import Shard
-from costmodels.stage import stage_activations
+from costmodels.recomputation import stage_activations
 from tests.costmodels.bundles import pipe, recipe, setting, shard
 
 PAPER = recipe(flash=0.0)

@@ -8,9 +8,11 @@ import pytest
 
 from catalogs import Catalog, Model
 from costmodels.architecture import Architecture
+from costmodels.attention import FIRST_FLASH_WIDE_RATE
 from costmodels.collectives import merged_share
 from costmodels.elementwise import EXPERT_BIAS, SCORES_UNFUSED, attention_bytes, moe_bytes, score_bytes
-from costmodels.layer import FIRST_FLASH_WIDE_RATE, SOFTMAX_LAUNCHES, dense_layer, moe_layer
+from costmodels.launch import SOFTMAX_LAUNCHES
+from costmodels.layer import dense_layer, moe_layer
 from tests.costmodels.bundles import device, efficiency, recipe, setting, shard
 
 

@@ -22,6 +22,7 @@ from costmodels.activations import (
 )
 from costmodels.architecture import Architecture
 from costmodels.columns import Column
+from costmodels.layers import Layers
 from costmodels.layout import ALL_LAYERS, Pipe, Replicas, Shard
 from costmodels.memory import (
     allocated_bytes,
@@ -35,7 +36,7 @@ from costmodels.parameters import mtp_params
 from costmodels.partition import can_partition, peak_stages, stage_layers
 from costmodels.recipe import Recipe
 from costmodels.schedule import in_flight
-from costmodels.stage import Layers, StageBytes, stage_bytes
+from costmodels.stage_bytes import StageBytes, stage_bytes
 from costmodels.states import stage_rank_params
 from tests.costmodels.bundles import pipe, recipe, replicas, setting, shard
 

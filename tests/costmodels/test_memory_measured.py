@@ -12,7 +12,7 @@ from catalogs.model import Mla, Moe
 from costmodels.layout import ALL_LAYERS
 from costmodels.memory import allocated_bytes, rank_bytes, reserved_bytes
 from costmodels.recipe import Recipe
-from costmodels.stage import stage_bytes
+from costmodels.stage_bytes import stage_bytes
 from tests.costmodels.bundles import pipe, replicas, setting, shard
 
 GIB = 2.0**30

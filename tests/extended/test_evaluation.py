@@ -14,13 +14,14 @@ from costmodels.adapters import total_adapter_params
 from costmodels.goodput import goodput, lost_time_sigma_s, optimal_interval_s
 from costmodels.interval import NORMAL_90
 from costmodels.layout import Pipe, Shard
-from costmodels.stage import stage_params
-from optimizer.configuration import Layout, configure
+from costmodels.stage_params import stage_params
+from optimizer.configure import configure
 from optimizer.extended.candidate import EVEN, FITTED, SOLVED, Candidate, Outcome
 from optimizer.extended.describe import described
 from optimizer.extended.ground import Ground
 from optimizer.extended.problem import Problem
 from optimizer.extended.settle import settle
+from optimizer.layout import Layout
 from tests.extended.jobs import ALL, CATALOG, JOBS, exact, found, problem
 from tests.optimizer.site_inputs import oracle_inputs
 from tests.oracle import memory as oracle_memory

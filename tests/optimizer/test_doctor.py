@@ -12,11 +12,13 @@ import pytest
 from catalogs.catalog import Catalog
 from catalogs.errors import UnsupportedError, UsageError
 from costmodels.layout import ALL_LAYERS
-from optimizer.configuration import Layout, configure, layout_from_request
+from optimizer.configure import configure
 from optimizer.doctor.diagnose import Observed, diagnose
 from optimizer.doctor.figures import figures
 from optimizer.inverse.least import ground
 from optimizer.job import Job
+from optimizer.layout import Layout
+from optimizer.layout_request import layout_from_request
 from optimizer.physics import Physics
 from optimizer.request import read_job
 from optimizer.validity import broken_rules

@@ -10,10 +10,11 @@ import pytest
 from catalogs import Catalog
 from catalogs.framework import OverlapNeed
 from costmodels.overlap import NEEDS
-from optimizer.configuration import Layout, configure
+from optimizer.configure import configure
 from optimizer.estimate import estimate
 from optimizer.expert_overlap import ExpertOverlap, told_exchange
 from optimizer.job import Job
+from optimizer.layout import Layout
 from optimizer.market import site_of
 from optimizer.physics import Physics
 from optimizer.plan import plan

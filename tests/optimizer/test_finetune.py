@@ -26,7 +26,7 @@ from costmodels.adapters import (
 from costmodels.architecture import Architecture
 from costmodels.flops import forward_flops, model_flops_per_token
 from costmodels.parameters import total_params
-from optimizer.configuration import configure
+from optimizer.configure import configure
 from optimizer.finetune import Tuned, sequences, tune
 from optimizer.inverse.least import fastest, ground
 from optimizer.job import Job

@@ -17,9 +17,10 @@ from catalogs.model import Mla, Model, Moe
 from catalogs.profile import Profile
 from optimizer.bounds import Objective
 from optimizer.catalog_variant import with_assumptions, with_fabric
-from optimizer.configuration import Layout, configure
+from optimizer.configure import configure
 from optimizer.failure_rates import failure_rate
 from optimizer.job import Job, RecoveryName
+from optimizer.layout import Layout
 from optimizer.market import sites
 from optimizer.physics import Physics
 from optimizer.search import search

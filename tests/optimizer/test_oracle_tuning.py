@@ -15,9 +15,10 @@ from costmodels.adapters import Adapters as Columns
 from costmodels.architecture import Architecture
 from costmodels.device import Device
 from costmodels.efficiency import Efficiency
-from costmodels.layer import Setting, dense_layer, moe_layer
+from costmodels.layer import dense_layer, moe_layer
 from costmodels.layout import Shard
 from costmodels.recipe import Recipe
+from costmodels.setting import Setting
 from tests.oracle import inputs
 from tests.oracle.inputs import Cut, Inputs
 from tests.oracle.parameters import Arch

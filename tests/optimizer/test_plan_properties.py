@@ -15,9 +15,11 @@ import pytest
 from catalogs.catalog import Catalog
 from catalogs.errors import InfeasibleError, UnsupportedError
 from costmodels.run import DAY_S
-from optimizer.configuration import Configuration, Layout, layout_from_request
+from optimizer.configuration import Configuration
 from optimizer.estimate import estimate
 from optimizer.job import Job
+from optimizer.layout import Layout
+from optimizer.layout_request import layout_from_request
 from optimizer.market import sites
 from optimizer.plan import Plan, plan
 from optimizer.request import read_job

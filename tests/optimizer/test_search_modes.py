@@ -10,7 +10,7 @@ import pytest
 
 from catalogs import Catalog
 from catalogs.errors import RefutedError
-from costmodels.stage import layers_of
+from costmodels.layers import layers_of
 from optimizer.cli import INTERRUPTED, main
 from optimizer.job import Job
 from optimizer.market import sites

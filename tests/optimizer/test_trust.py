@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from catalogs.catalog import Catalog
-from optimizer.configuration import layout_from_request
 from optimizer.estimate import estimate
 from optimizer.job import Job
+from optimizer.layout_request import layout_from_request
 from optimizer.request import read_job
 from optimizer.trust import step_sigma
 
