@@ -17,7 +17,7 @@ from costmodels.device import scale_up_reach
 from costmodels.layout import ALL_LAYERS, Pipe, Shard
 from costmodels.partition import can_partition, chunk_layers
 from optimizer.job import Job
-from optimizer.replica_counts import ReplicaCounts
+from optimizer.replica_counts import BatchDivisors, ReplicaCounts
 from optimizer.site import Site
 from optimizer.space_rules import (
     MAX_HYBRID_DOMAINS,
@@ -66,14 +66,14 @@ class Space:
         shard_rows: candidate rows below each shard.
     """
 
-    def __init__(self, architecture: Architecture, job: Job, site: Site, limit: int) -> None:
+    def __init__(self, architecture: Architecture, job: Job, site: Site, limit: int, batch: BatchDivisors) -> None:
         self.architecture = architecture
         self._zero3_with_pipeline = site.framework.zero3_with_pipeline
         self.zero = site.framework.zero_stages
         self.spans = _spans(site, limit)
         self._hybrid = site.framework.hybrid_zero_stages
         self.offload = _offload(job, site)
-        self.replicas = ReplicaCounts(job.global_batch, job.batch_tolerance, site.server_accelerators, limit)
+        self.replicas = ReplicaCounts(batch, site.server_accelerators, limit)
         self.shards = _shards(architecture, job, site, limit)
         self.choices = self._choices(_pipes(architecture, site, limit), _recompute(job, site))
         self.shard_rows = self._rows_per_shard()
@@ -164,6 +164,7 @@ class Spaces:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.architecture = Architecture.of(job.model)
+        self._batch = BatchDivisors(job.global_batch, job.batch_tolerance, job.max_accelerators)
         self._built: dict[tuple[object, ...], Space] = {}
 
     def of(self, site: Site, limit: int) -> Space:
@@ -172,7 +173,7 @@ class Spaces:
         reach = scale_up_reach(site.accelerator, site.server_accelerators)
         key = (site.framework.name, site.server_accelerators, reach, host, limit)
         if key not in self._built:
-            self._built[key] = Space(self.architecture, self.job, site, limit)
+            self._built[key] = Space(self.architecture, self.job, site, limit, self._batch)
         return self._built[key]
 
 
