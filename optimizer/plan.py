@@ -327,7 +327,7 @@ def _assumptions(
     tenures = ", ".join(t.replace("_", " ") for t in job.tenures)
     said.append(
         f"offers considered: {', '.join(job.offers) or tenures}; a purchase is charged in full, with spare servers and "
-        "its power"
+        "its power; storage for checkpoints and data, egress, network, housing and staff are billed by compare alone"
     )
     if winner.tariff.price.bought and job.goodput is None and job.recovery == "automatic":
         waits = float(winner.tariff.waiting_share(np.asarray(float(best.servers))))
