@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from optimizer.cli.options import Hardware, Json, Model, parse_whole
-from optimizer.cli.question import Question, asking, only_hardware
+from optimizer.cli.question import Question, asking
 
 if TYPE_CHECKING:
     from catalogs.catalog import Catalog
@@ -137,7 +137,7 @@ def _job(
     from dataclasses import replace
 
     # Any number of tokens: what fits does not depend on it.
-    job = question.job(opened, model, 1e15, hardware=only_hardware(hardware), max_accelerators=accelerators)
+    job = question.job_on(opened, model, 1e15, hardware, accelerators)
     return replace(job, offload=("none",)) if no_offload else job
 
 

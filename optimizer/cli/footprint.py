@@ -8,7 +8,7 @@ import typer
 
 from optimizer.cli.fit import Accelerators
 from optimizer.cli.options import Hardware, Json, Model, Tokens
-from optimizer.cli.question import Question, asking, only_hardware
+from optimizer.cli.question import Question, asking
 
 
 def register(app: typer.Typer) -> None:
@@ -51,13 +51,7 @@ def footprint(
     from optimizer.footprint import footprint as find_footprint
 
     opened = question.open()
-    job = question.job(
-        opened,
-        model,
-        tokens,
-        hardware=only_hardware(hardware),
-        max_accelerators=accelerators,
-    )
+    job = question.job_on(opened, model, tokens, hardware, accelerators)
     found = find_footprint(job, opened, server_bytes_per_s=server_write or 5e9, store_bytes_per_s=store_write or 1e11)
     if json:
         emit_json(found)

@@ -8,7 +8,7 @@ import typer
 
 from optimizer.cli.fit import Accelerators
 from optimizer.cli.options import Hardware, Json, Model, Tokens
-from optimizer.cli.question import Question, asking, only_hardware
+from optimizer.cli.question import Question, asking
 
 GIB = 2.0**30
 
@@ -40,13 +40,7 @@ def levers(
     from optimizer.levers import levers as find_levers
 
     opened = question.open()
-    job = question.job(
-        opened,
-        model,
-        tokens,
-        hardware=only_hardware(hardware),
-        max_accelerators=accelerators,
-    )
+    job = question.job_on(opened, model, tokens, hardware, accelerators)
     found = find_levers(job, opened)
     if json:
         emit_json(found.to_json())

@@ -105,6 +105,14 @@ class Question:
         }
         return read_job(catalog, model, tokens, **shared | more)
 
+    def job_on(self, catalog: Catalog, model: str, tokens: float, hardware: list[str] | None, accelerators: int) -> Job:
+        """The job on at most so many accelerators of the one kind that was named.
+
+        Raises:
+            UsageError: no accelerator was named, or several.
+        """
+        return self.job(catalog, model, tokens, hardware=only_hardware(hardware), max_accelerators=accelerators)
+
 
 @dataclass(frozen=True)
 class Demand(Question):

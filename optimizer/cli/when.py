@@ -9,7 +9,7 @@ import typer
 
 from optimizer.cli.fit import Accelerators
 from optimizer.cli.options import Hardware, Json, Model, Tokens
-from optimizer.cli.question import Question, asking, only_hardware
+from optimizer.cli.question import Question, asking
 
 
 def register(app: typer.Typer) -> None:
@@ -59,13 +59,7 @@ def when(
     from optimizer.inverse.schedule import when as find_when
 
     opened = question.open()
-    job = question.job(
-        opened,
-        model,
-        tokens,
-        hardware=only_hardware(hardware),
-        max_accelerators=accelerators,
-    )
+    job = question.job_on(opened, model, tokens, hardware, accelerators)
     found = find_when(job, opened, start=start)
     if json:
         emit_json(found.to_json())
