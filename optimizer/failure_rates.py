@@ -21,7 +21,7 @@ from catalogs.assumption import Assumption
 from catalogs.catalog import Catalog
 from catalogs.errors import DataFileError
 from costmodels.columns import Column
-from costmodels.interval import NORMAL_90, log_sigma_of
+from costmodels.interval import interval_90, log_sigma_of
 
 STATED = "accelerator-hours-per-failure"
 """Assumption of the user's that replaces the rate, of all accelerators or (with ``.FAMILY``) of one generation."""
@@ -72,8 +72,8 @@ def failure_rate(accelerator: Accelerator, catalog: Catalog) -> FailureRate:
     counted = tuple((one.hours_per_interruption, one.interruptions or math.inf) for one in published)
     found = pooled(counted, families, accelerator.family)
     own = [one for one, family in zip(published, families, strict=True) if family == accelerator.family]
-    reach = math.exp(NORMAL_90 * found.log_sigma)
     hours = math.exp(found.log_mean)
+    low, high = interval_90(np.asarray(hours), np.asarray(found.log_sigma))
     behind = (
         "; ".join(f"{one.name} ({one.sources['*']})" for one in own) or f"none is published for {accelerator.family}"
     )
@@ -81,8 +81,8 @@ def failure_rate(accelerator: Accelerator, catalog: Catalog) -> FailureRate:
         name=name,
         title=f"Accelerator-hours between unexpected interruptions of a job ({accelerator.family})",
         value=hours,
-        low=hours / reach,
-        high=hours * reach,
+        low=float(low),
+        high=float(high),
         unit="hours",
         date=max(one.date for one in published),
         sources={"*": f"{behind}; pooled with all {len(published)} published clusters (interruptions/)"},

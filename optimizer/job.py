@@ -103,8 +103,8 @@ class Job:
             raise UsageError(f"goodput is a share of time between 0 and 1, not {self.goodput!r}")
         if self.recovery not in get_args(RecoveryName):
             raise UsageError(f"recovery is one of {', '.join(get_args(RecoveryName))}, not {self.recovery!r}")
-        if not 0.5 <= self.confidence < 1:
-            raise UsageError(f"confidence is a probability from 0.5 to below 1, not {self.confidence!r}")
+        if not EVEN <= self.confidence < 1:
+            raise UsageError(f"confidence is a probability from {EVEN} to below 1, not {self.confidence!r}")
         if not 0 <= self.batch_tolerance <= 0.5:
             raise UsageError(f"batch_tolerance is a share between 0 and 0.5, not {self.batch_tolerance!r}")
         if self.tuning is not None:

@@ -19,7 +19,7 @@ from optimizer.configure import configure
 from optimizer.expert_overlap import told_exchange
 from optimizer.explain import losing_neighbours, told_goodput
 from optimizer.failure_rates import failure_rate
-from optimizer.job import Job
+from optimizer.job import EVEN, Job
 from optimizer.layout import Layout
 from optimizer.leaders import Leader
 from optimizer.market import sites
@@ -288,7 +288,7 @@ def _why_nothing(job: Job, found: list[Site], catalog: Catalog) -> str:
     if fastest:
         one = fastest[0]
         needs = ""
-        surely = f", to be met with a probability of {job.confidence:.0%}" if job.confidence > 0.5 else ""
+        surely = f", to be met with a probability of {job.confidence:.0%}" if job.confidence > EVEN else ""
         if one.accelerators >= 0.9 * job.max_accelerators:
             needs = f"; the limit of {job.max_accelerators} accelerators binds, raise it with --max-accelerators"
         return (

@@ -11,7 +11,7 @@ from catalogs.errors import UsageError
 from catalogs.offer import Tenure
 from catalogs.profile import Precision
 from catalogs.resolve import resolve_model
-from optimizer.job import DEFAULT_TENURES, Job, RecoveryName
+from optimizer.job import DEFAULT_TENURES, EVEN, Job, RecoveryName
 
 DEFAULT_SEQ = 4096
 DEFAULT_MAX_ACCELERATORS = 16384
@@ -43,7 +43,7 @@ def read_job(
     optimizer: str = "adamw",
     goodput: float | None = None,
     recovery: RecoveryName = "automatic",
-    confidence: float = 0.5,
+    confidence: float = EVEN,
 ) -> Job:
     """The job that a request means; what it leaves open is filled in and said in ``assumptions``.
 

@@ -33,9 +33,6 @@ MICROSECOND = 1e-6
 MAX_PASSES = 400_000
 """Passes of one step beyond which a trace is refused: viewers do not open such files."""
 
-PIPELINE = ("bubble", "pipeline_comm")
-"""Components of the step that lie between the passes; those of the slowest stage are within them."""
-
 AFTER = ("data_comm", "optimizer", "overhead", "jitter")
 """Components of the step that follow the last pass, in this order."""
 

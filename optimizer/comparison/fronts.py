@@ -17,7 +17,7 @@ from costmodels.bill import whole_servers
 from costmodels.columns import Column
 from costmodels.run import DAY_S
 from optimizer.comparison.tenures import PAYING
-from optimizer.job import Job
+from optimizer.job import EVEN, Job
 from optimizer.leaders import Leader
 from optimizer.market import sites
 from optimizer.search import search
@@ -66,7 +66,7 @@ def fronts(job: Job, catalog: Catalog) -> tuple[list[Front], list[Refusal]]:
         UnknownNameError, UnsupportedError: the job names something that does not exist.
     """
     tenures = tuple(tenure for paying in PAYING.values() for tenure in paying)
-    free = replace(job, deadline_s=math.inf, budget_usd=math.inf, goodput=1.0, confidence=0.5, tenures=tenures)
+    free = replace(job, deadline_s=math.inf, budget_usd=math.inf, goodput=1.0, confidence=EVEN, tenures=tenures)
     found, refused = sites(free, catalog)
     result = []
     known: dict[tuple[object, ...], tuple[Leader, ...]] = {}

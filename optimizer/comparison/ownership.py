@@ -28,9 +28,6 @@ Charge = Literal["pro-rata", "full"]
 NONE = np.zeros(())
 """No spares beyond those that the wanted availability needs."""
 
-CAPITAL = ("servers", "spares", "network", "storage")
-RUNNING = ("operations", "colocation", "electricity")
-
 
 @dataclass(frozen=True)
 class Terms:

@@ -20,9 +20,6 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
 from catalogs.errors import UsageError
 
-DEFAULT = "sqlite:///clusterplan-refine.db"
-"""An SQLite file in the working directory."""
-
 JOURNAL = "journal:///"
 """Prefix of a journal file's URL."""
 

@@ -18,6 +18,7 @@ def conclusion(c: Comparison, language: Language) -> list[str]:
     limit = f"{job.deadline_s / DAY_S:g}" if math.isfinite(job.deadline_s) else None
     in_time = "-" if plan.p_deadline is None else f"{plan.p_deadline:.0%}"
     runner = c.ranking[1] if len(c.ranking) > 1 else None
+    never_sure = c.surer is None and limit is not None and (plan.p_deadline or 0.0) < SURE
     if language == "zh":
         lines = [
             f"训练 {job.model.name}({count(job.tokens)} 词元{f',{limit} 天内' if limit else ''})最省的方案是"
@@ -35,7 +36,7 @@ def conclusion(c: Comparison, language: Language) -> list[str]:
                 f"上述方案按期把握不足。若要求按期概率 {SURE:.0%}:{say(c.surer.tenure, language)} {c.surer.hardware} "
                 f"{sure.accelerators:,} 卡,{sure.days:.1f} 天,{money(c, language, c.surer.cost_usd)}。"
             )
-        elif math.isfinite(job.deadline_s) and (plan.p_deadline or 0.0) < SURE:
+        if never_sure:
             lines.append(f"没有方案能以 {SURE:.0%} 的概率按期完成。")
         return lines
     lines = [
@@ -54,6 +55,6 @@ def conclusion(c: Comparison, language: Language) -> list[str]:
             f"The date is not safe with that. To meet it with {SURE:.0%} (--confidence {SURE:.0%}): {c.surer.tenure} "
             f"{sure.accelerators:,} {c.surer.hardware} for {c.money(c.surer.cost_usd)}, {sure.days:.1f} days."
         )
-    elif math.isfinite(job.deadline_s) and (plan.p_deadline or 0.0) < SURE:
+    if never_sure:
         lines.append(f"No choice meets the date with {SURE:.0%}.")
     return lines

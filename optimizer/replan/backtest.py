@@ -71,11 +71,6 @@ class Episode:
     hindsight_usd: float
 
     @property
-    def saved_usd(self) -> float:
-        """What re-planning saved."""
-        return self.once.usd - self.replanned.usd
-
-    @property
     def switches(self) -> int:
         """Moves after the first plan."""
         return len(self.replanned.moves) - 1

@@ -11,7 +11,7 @@ from catalogs.catalog import Catalog
 from catalogs.runs import Run, read_runs
 from optimizer.accuracy.validate import validate
 from optimizer.cli import main
-from tests.measured.made import LLAMA, RUNS, made, needs_runs
+from tests.measured.made import LLAMA, RUNS, made, needs_runs, shown_runs
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def catalog() -> Catalog:
 
 @pytest.fixture(scope="module")
 def shown() -> list[Run]:
-    return [run for path in sorted(RUNS.glob("*.csv")) for run in read_runs(path)]
+    return shown_runs()
 
 
 def test_more_work_takes_longer(catalog: Catalog) -> None:

@@ -1,4 +1,4 @@
-"""Rows that no one measured, and where the measured ones are."""
+"""Rows that no one measured, and the measured ones, where they are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from catalogs.runs import Run
+from catalogs.runs import Run, read_runs
 
 RUNS = Path(__file__).resolve().parents[3] / "shared" / "runs"
 
@@ -34,6 +34,11 @@ LLAMA = {
     "precision": "bf16",
     "source": "made up",
 }
+
+
+def shown_runs() -> list[Run]:
+    """Every row of every file of measured runs."""
+    return [run for path in sorted(RUNS.glob("*.csv")) for run in read_runs(path)]
 
 
 def made(name: str, step_s: float | None, **changes: object) -> Run:

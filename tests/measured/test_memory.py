@@ -15,7 +15,7 @@ from optimizer.measured.memory import predicted_gib
 from optimizer.measured.memory_readings import READINGS, reading_of
 from optimizer.measured.reading import run_table
 from tests.costmodels.bundles import efficiency
-from tests.measured.made import RUNS
+from tests.measured.made import RUNS, shown_runs
 
 
 def measured(file: str, source: str) -> list[Run]:
@@ -56,7 +56,7 @@ def memory() -> Memory:
     """Of every published run."""
     if not RUNS.exists():
         pytest.skip("no runs beside the repository")
-    found = validate(Catalog(), [run for file in sorted(RUNS.glob("*.csv")) for run in read_runs(file)]).memory
+    found = validate(Catalog(), shown_runs()).memory
     assert found is not None
     return found
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from catalogs.catalog import Catalog
-from catalogs.runs import Run, read_runs
+from catalogs.runs import Run
 from optimizer.measured.reading import run_table
-from tests.measured.made import RUNS, made, needs_runs
+from tests.measured.made import made, needs_runs, shown_runs
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def catalog() -> Catalog:
 
 @pytest.fixture(scope="module")
 def shown() -> list[Run]:
-    return [run for path in sorted(RUNS.glob("*.csv")) for run in read_runs(path)]
+    return shown_runs()
 
 
 @pytest.mark.parametrize(
