@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from optimizer.configuration import Configuration
-    from optimizer.estimate import Estimate, estimate
+    from optimizer.estimation import Estimate, estimate
     from optimizer.job import Job
     from optimizer.layout import Layout
-    from optimizer.plan import Plan, plan
+    from optimizer.planning import Plan, plan
     from optimizer.request import read_job
 
 _HOMES = {
     "Configuration": "optimizer.configuration",
-    "Estimate": "optimizer.estimate",
+    "Estimate": "optimizer.estimation",
     "Job": "optimizer.job",
     "Layout": "optimizer.layout",
-    "Plan": "optimizer.plan",
-    "estimate": "optimizer.estimate",
-    "plan": "optimizer.plan",
+    "Plan": "optimizer.planning",
+    "estimate": "optimizer.estimation",
+    "plan": "optimizer.planning",
     "read_job": "optimizer.request",
 }
 

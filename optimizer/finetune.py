@@ -15,7 +15,7 @@ from optimizer.configure import configure
 from optimizer.inverse.least import fastest, ground
 from optimizer.job import Job
 from optimizer.physics import Physics
-from optimizer.plan import SCHEMA_VERSION
+from optimizer.planning import SCHEMA_VERSION
 
 MOST_ACCELERATORS = 64
 """Largest cluster for fine-tuning that is looked at."""

@@ -21,7 +21,7 @@ from optimizer.inverse.least import ground
 from optimizer.inverse.schedule import when
 from optimizer.job import Job
 from optimizer.physics import Physics
-from optimizer.plan import SCHEMA_VERSION
+from optimizer.planning import SCHEMA_VERSION
 
 
 def footprint(job: Job, catalog: Catalog, *, server_bytes_per_s: float, store_bytes_per_s: float) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from optimizer.job import Job
 from optimizer.layout import Layout
 from optimizer.market import site_of
 from optimizer.physics import Physics
-from optimizer.plan import SCHEMA_VERSION
+from optimizer.planning import SCHEMA_VERSION
 from optimizer.site import Site
 from optimizer.space_rules import MAX_MICRO_BATCH
 from optimizer.tariff import tariffs

@@ -54,7 +54,7 @@ def afford(
     from optimizer.cli.output import emit_json, print_line, print_table
     from optimizer.cli.plan_view import layout_text, money
     from optimizer.inverse.afford import CHINCHILLA, largest_optimal, most_tokens
-    from optimizer.plan import SCHEMA_VERSION
+    from optimizer.planning import SCHEMA_VERSION
 
     if not hardware:
         raise UsageError("name the accelerators with --hardware: every offer is searched on its own")

@@ -313,7 +313,7 @@ def _show(
 ) -> None:
     """Print a rule with what went in and what came out."""
     from optimizer.cli.output import emit_json, print_line, print_table
-    from optimizer.plan import SCHEMA_VERSION
+    from optimizer.planning import SCHEMA_VERSION
 
     numbers = {name: float(value) for name, value in results.items()}
     if json:

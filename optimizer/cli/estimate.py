@@ -84,7 +84,7 @@ def estimate(
     from optimizer.cli.layers import open_catalog
     from optimizer.cli.output import emit_json, print_line
     from optimizer.cli.plan_view import show_configuration
-    from optimizer.estimate import estimate as estimate_layout
+    from optimizer.estimation import estimate as estimate_layout
     from optimizer.layout_request import layout_from_request
     from optimizer.request import read_job
 

@@ -66,7 +66,7 @@ def mfu(
     from catalogs.errors import UsageError
     from optimizer.cli.layers import open_catalog
     from optimizer.cli.output import emit_json, print_line, print_table
-    from optimizer.estimate import utilisation
+    from optimizer.estimation import utilisation
     from optimizer.request import read_job
 
     if (tokens_per_s is None) == (tokens_per_s_per_accel is None):

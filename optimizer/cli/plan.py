@@ -55,8 +55,8 @@ def plan(
     from optimizer.cli.plan_view import show_front, show_nearest, show_plan
     from optimizer.cli.progress import progress_bar
     from optimizer.doctor.nearest import nearest
-    from optimizer.plan import pareto
-    from optimizer.plan import plan as find_plan
+    from optimizer.planning import pareto
+    from optimizer.planning import plan as find_plan
 
     opened = demand.open()
     job = demand.demanded(opened)

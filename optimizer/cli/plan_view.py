@@ -12,7 +12,7 @@ from optimizer.cli.output import emit_json, print_line, print_table, remark
 from optimizer.configuration import Configuration
 from optimizer.job import EVEN, SURE
 from optimizer.layout import Layout
-from optimizer.plan import SCHEMA_VERSION, Plan, job_json
+from optimizer.planning import SCHEMA_VERSION, Plan, job_json
 from optimizer.space_rules import RULES
 
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ def size(
     from optimizer.cli.output import emit_json, print_line, print_table
     from optimizer.cli.plan_view import layout_text
     from optimizer.inverse.schedule import fewest
-    from optimizer.plan import SCHEMA_VERSION
+    from optimizer.planning import SCHEMA_VERSION
 
     if not hardware:
         raise UsageError("name the accelerators with --hardware")

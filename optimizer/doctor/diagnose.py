@@ -24,7 +24,7 @@ from optimizer.inverse.least import fastest, ground
 from optimizer.job import Job
 from optimizer.layout import Layout
 from optimizer.physics import Physics
-from optimizer.plan import SCHEMA_VERSION
+from optimizer.planning import SCHEMA_VERSION
 from optimizer.validity import broken_rules, explain_rule
 
 GIB = 2.0**30

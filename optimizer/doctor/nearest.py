@@ -20,7 +20,7 @@ from optimizer.job import DEFAULT_TENURES, MAX_ACCELERATORS, Job
 from optimizer.layout import Layout
 from optimizer.leaders import Leader
 from optimizer.market import sites
-from optimizer.plan import duration
+from optimizer.planning import duration
 from optimizer.search import search
 from optimizer.site import Site
 

@@ -24,7 +24,7 @@ from optimizer.job import Job
 from optimizer.layout import Layout
 from optimizer.leaders import Leader
 from optimizer.market import sites
-from optimizer.plan import SCHEMA_VERSION
+from optimizer.planning import SCHEMA_VERSION
 from optimizer.search import search
 from optimizer.site import Site
 

@@ -18,7 +18,7 @@ from optimizer.inverse.largest import largest_monotone, largest_of
 from optimizer.inverse.least import Least, describe, fastest, ground, least_memory
 from optimizer.job import Job
 from optimizer.physics import Physics
-from optimizer.plan import SCHEMA_VERSION
+from optimizer.planning import SCHEMA_VERSION
 from optimizer.site import Site
 from optimizer.space_rules import MIN_CONTEXT_TOKENS
 

@@ -14,7 +14,7 @@ from optimizer.configuration import Configuration
 from optimizer.inverse.largest import smallest_monotone
 from optimizer.inverse.least import describe, fastest, ground, least_memory
 from optimizer.job import Job
-from optimizer.plan import SCHEMA_VERSION, duration
+from optimizer.planning import SCHEMA_VERSION, duration
 
 GIB = 2.0**30
 

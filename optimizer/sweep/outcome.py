@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from catalogs.errors import InfeasibleError, UnsupportedError
-from optimizer.plan import job_json, plan
+from optimizer.planning import job_json, plan
 from optimizer.sweep.grid import Scenario
 from optimizer.sweep.market import Market
 

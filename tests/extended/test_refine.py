@@ -23,7 +23,7 @@ from optimizer.extended.refine import Refined, refine
 from optimizer.extended.sampler import SAMPLERS
 from optimizer.extended.storage import JOURNAL, open_study, with_driver
 from optimizer.extended.study import BATCH
-from optimizer.plan import pareto, plan
+from optimizer.planning import pareto, plan
 from tests.extended.jobs import CATALOG, JOBS
 
 JOB = JOBS["dense"]

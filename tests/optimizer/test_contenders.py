@@ -18,7 +18,7 @@ from optimizer.comparison.fronts import Front, fronts
 from optimizer.comparison.ownership import Terms, ownership, values_of
 from optimizer.job import Job
 from optimizer.physics import resilience
-from optimizer.plan import plan
+from optimizer.planning import plan
 from optimizer.request import read_job
 from optimizer.search import search
 

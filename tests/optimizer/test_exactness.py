@@ -17,7 +17,7 @@ from catalogs.errors import InfeasibleError, UnsupportedError
 from optimizer.bounds import Objective
 from optimizer.job import Job
 from optimizer.market import sites
-from optimizer.plan import pareto, plan
+from optimizer.planning import pareto, plan
 from optimizer.search import search
 from optimizer.site import Site
 from optimizer.site_search import SiteSearch

@@ -11,13 +11,13 @@ from catalogs import Catalog
 from catalogs.framework import OverlapNeed
 from costmodels.overlap import NEEDS
 from optimizer.configure import configure
-from optimizer.estimate import estimate
+from optimizer.estimation import estimate
 from optimizer.expert_overlap import ExpertOverlap, told_exchange
 from optimizer.job import Job
 from optimizer.layout import Layout
 from optimizer.market import site_of
 from optimizer.physics import Physics
-from optimizer.plan import plan
+from optimizer.planning import plan
 from optimizer.request import read_job
 
 CATALOG = Catalog()

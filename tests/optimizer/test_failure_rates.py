@@ -18,7 +18,7 @@ from optimizer.compare import compare
 from optimizer.comparison.monte_carlo import monte_carlo
 from optimizer.failure_rates import STATED, Pooled, failure_rate, pooled
 from optimizer.job import Job
-from optimizer.plan import plan
+from optimizer.planning import plan
 from optimizer.request import read_job
 from tests.oracle.failure_rates import hours_and_sigma
 

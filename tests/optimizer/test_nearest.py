@@ -12,7 +12,7 @@ from catalogs.errors import InfeasibleError
 from costmodels.run import DAY_S
 from optimizer.doctor.nearest import Nearest, nearest
 from optimizer.job import Job
-from optimizer.plan import plan
+from optimizer.planning import plan
 from optimizer.request import read_job
 
 CATALOG = Catalog()

@@ -16,12 +16,12 @@ from catalogs.catalog import Catalog
 from catalogs.errors import InfeasibleError, UnsupportedError
 from costmodels.run import DAY_S
 from optimizer.configuration import Configuration
-from optimizer.estimate import estimate
+from optimizer.estimation import estimate
 from optimizer.job import Job
 from optimizer.layout import Layout
 from optimizer.layout_request import layout_from_request
 from optimizer.market import sites
-from optimizer.plan import Plan, plan
+from optimizer.planning import Plan, plan
 from optimizer.request import read_job
 from optimizer.search import search
 

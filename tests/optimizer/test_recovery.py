@@ -15,7 +15,7 @@ from optimizer.configuration import Configuration
 from optimizer.job import Job, RecoveryName
 from optimizer.market import sites
 from optimizer.physics import resilience
-from optimizer.plan import Plan, plan
+from optimizer.planning import Plan, plan
 from optimizer.request import read_job
 
 CATALOG = Catalog()

@@ -11,7 +11,7 @@ from catalogs.catalog import Catalog
 from catalogs.errors import DataFileError, UnsupportedError
 from optimizer.compare import compare
 from optimizer.job import Job
-from optimizer.plan import plan
+from optimizer.planning import plan
 from optimizer.request import read_job
 
 DAY_S = 86400.0

@@ -14,7 +14,7 @@ from costmodels.layers import layers_of
 from optimizer.cli import INTERRUPTED, main
 from optimizer.job import Job
 from optimizer.market import sites
-from optimizer.plan import pareto, plan
+from optimizer.planning import pareto, plan
 from optimizer.request import read_job
 from optimizer.search import _survey
 from optimizer.site_search import SiteSearch

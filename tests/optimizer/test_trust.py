@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from catalogs.catalog import Catalog
-from optimizer.estimate import estimate
+from optimizer.estimation import estimate
 from optimizer.job import Job
 from optimizer.layout_request import layout_from_request
 from optimizer.request import read_job

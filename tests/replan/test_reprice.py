@@ -11,7 +11,7 @@ import pytest
 
 from catalogs import Catalog
 from optimizer.job import Job
-from optimizer.plan import plan
+from optimizer.planning import plan
 from optimizer.replan.book import Book, Quote
 from optimizer.replan.layouts_cache import FORMULAS, LayoutCache, evaluate, physical_digest
 from optimizer.replan.reprice import Market

@@ -16,7 +16,7 @@ from catalogs.catalog import Catalog
 from costmodels.run import DAY_S
 from optimizer.catalog_variant import with_fabric
 from optimizer.cli import INTERRUPTED
-from optimizer.plan import plan
+from optimizer.planning import plan
 from optimizer.request import read_job
 from optimizer.sweep import outcome
 from optimizer.sweep.grid import read_grid

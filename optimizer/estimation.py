@@ -24,7 +24,7 @@ from optimizer.job import Job
 from optimizer.layout import Layout
 from optimizer.market import precision_of, site_of
 from optimizer.physics import Physics
-from optimizer.plan import SCHEMA_VERSION
+from optimizer.planning import SCHEMA_VERSION
 from optimizer.tariff import tariffs
 from optimizer.validity import broken_rules, explain_rule
 
