@@ -60,6 +60,11 @@ CONSTANTS: dict[str, Constant] = {
 """The constants that step times decide, as fields of :class:`catalogs.profile.Profile`."""
 
 
+def expected_inner() -> NDArray[np.float64]:
+    """The values expected before any run is seen, on the logit scale, shape (constants,)."""
+    return np.array([c.inner(c.expected) for c in CONSTANTS.values()])
+
+
 def efficiency_of(inner: NDArray[np.float64]) -> Efficiency:
     """Efficiency columns from constants on the logit scale, shape (rows, constants)."""
     values = {name: c.outer(inner[:, i]) for i, (name, c) in enumerate(CONSTANTS.items())}

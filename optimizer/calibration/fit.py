@@ -1,90 +1,33 @@
 """Fitting the constants of profiles to measured runs.
 
-All profiles are fitted together. A constant of one accelerator × framework × precision is the sum of four parts on
-a stretched (logit) scale between its bounds: what holds everywhere, what the framework's family adds at a precision
-width, what the accelerator's family adds there, and what the combination itself adds. Each part is drawn towards zero,
-so that few rows move a profile little away from its relatives, and no constant can rest on a bound.
-
-The misfit is log(measured / predicted) step time under the soft-L1 loss; the minimum is found by Gauss-Newton steps
-with Levenberg damping (Nocedal & Wright 2006, section 10.3) on iteratively re-weighted rows.
+All profiles are fitted together, part by part (:mod:`optimizer.calibration.parts`), beside a factor for every software
+release and switch. The misfit is log(measured / predicted) step time (:mod:`optimizer.calibration.minimum`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.catalog import Catalog
-from catalogs.inheritance import framework_family
-from catalogs.profile import Precision
 from costmodels.columns import Column
-from optimizer.calibration.constants import CONSTANTS, efficiency_of
+from optimizer.calibration.constants import CONSTANTS, efficiency_of, expected_inner
+from optimizer.calibration.minimum import minimum
+from optimizer.calibration.parts import Anchor, Fit, Unknowns, level_keys
 from optimizer.calibration.software import labels_of
-from optimizer.measured.table import Combination, RunTable
+from optimizer.measured.table import RunTable
 
-Key = tuple[str, ...]
-"""Which combinations share a part of their constants (:func:`level_keys`)."""
+if TYPE_CHECKING:
+    from scipy import sparse
 
 NOISE = 0.04
 """Relative error of a single row against which priors weigh: repeats of a layout on other software differ by it."""
 
-ROBUST = 2.0
-"""Residuals beyond this many times :data:`NOISE` lose weight."""
-
-LEVEL_FREEDOM = (1.0, 0.5, 0.5, 0.4)
-"""Standard deviation of each level's part over the constant's freedom: all, family, accelerator family, combination."""
-
-SHIFT_FREEDOM = {"release": 0.07, "switch": 0.1}
-"""Standard deviation of the log step time between releases of a framework and between a switch on and off."""
-
-WIDTH: dict[Precision, str] = {"bf16": "half", "fp16": "half", "fp8": "eight", "mxfp8": "eight", "nvfp4": "four"}
-
-
-def level_keys(catalog: Catalog, accelerator: str, framework: str, precision: Precision) -> tuple[Key, ...]:
-    """What a combination shares with which others: everything, family, accelerator family, itself."""
-    family = (framework_family(framework), WIDTH[precision])
-    return (), family, (*family, catalog.accelerators[accelerator].family), (accelerator, framework, precision)
-
-
-@dataclass
-class Fit:
-    """Fitted parts of all constants.
-
-    Attributes:
-        parts: level and key to the part of every constant, on the logit scale.
-        shifts: label of a software release or switch to the log of its step time over that of an average one.
-    """
-
-    parts: dict[tuple[int, Key], NDArray[np.float64]] = field(default_factory=dict)
-    shifts: dict[Key, float] = field(default_factory=dict)
-
-    def inner(self, keys: Sequence[Key], base: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-        """Constants of one combination on the logit scale: ``base`` (default: the priors) and the fitted levels."""
-        start = np.array([c.inner(c.expected) for c in CONSTANTS.values()]) if base is None else base
-        for level, key in enumerate(keys):
-            start = start + self.parts.get((level, key), 0.0)
-        return start
-
-    def values(self, keys: Sequence[Key], base: NDArray[np.float64] | None = None) -> dict[str, float]:
-        """Constants of one combination."""
-        inner = self.inner(keys, base)
-        return {name: float(c.outer(inner[i])) for i, (name, c) in enumerate(CONSTANTS.items())}
-
-
-@dataclass(frozen=True)
-class Anchor:
-    """What a fit to few rows is drawn to: the profiles that hold now.
-
-    Attributes:
-        constants: of a combination, on the logit scale.
-        shifts: as in :class:`Fit`.
-    """
-
-    constants: Mapping[Combination, NDArray[np.float64]] = field(default_factory=dict)
-    shifts: Mapping[Key, float] = field(default_factory=dict)
+DIFFERENCE = 1e-3
+"""Of finite differences, on the logit scale."""
 
 
 def fit(
@@ -92,10 +35,8 @@ def fit(
     table: RunTable,
     *,
     start: Fit | None = None,
-    weights: Column | None = None,
     anchor: Anchor | None = None,
     iterations: int = 30,
-    step: float = 1e-3,
 ) -> Fit:
     """The constants under which the table's rows are most likely.
 
@@ -105,105 +46,89 @@ def fit(
         catalog: says which accelerators are relatives.
         table: measured rows.
         start: where to start (the priors if None).
-        weights: of the rows (0 leaves one out).
         anchor: what the fit is drawn to instead of the general priors.
         iterations: at most so many steps.
-        step: of the finite differences, on the logit scale.
     """
-    from scipy import sparse
+    if table.is_adapted.any():
+        table = table.select(np.flatnonzero(~table.is_adapted))
+    model = _StepTimes.of(catalog, table, anchor or Anchor())
+    unknowns = model.unknowns
+    return unknowns.fit(minimum(model, unknowns.precisions, unknowns.vector(start or Fit()), iterations))
 
-    whole = np.flatnonzero(~table.is_adapted)
-    if whole.size < len(table):
-        table, weights = table.select(whole), None if weights is None else weights[whole]
-    count = len(CONSTANTS)
-    combinations = table.combinations
-    keys_of = {c: level_keys(catalog, *c) for c in set(combinations)}
-    slots: dict[tuple[int, Key], int] = {}
-    for keys in keys_of.values():
-        for level, key in enumerate(keys):
-            slots.setdefault((level, key), len(slots))
-    rows, levels = len(table), len(LEVEL_FREEDOM)
-    slot = np.array([[slots[level, key] for level, key in enumerate(keys_of[c])] for c in combinations])
-    freedom = np.array([c.freedom for c in CONSTANTS.values()])
-    spread = np.array([LEVEL_FREEDOM[level] for level, _ in slots])[:, None] * freedom
-    prior = (1.0 / spread**2).ravel()
-    labels = [labels_of(table, row) for row in range(rows)]
-    label_slots = {label: i for i, label in enumerate(sorted({label for some in labels for label in some}))}
-    freedoms = [SHIFT_FREEDOM[label[0]] for label in label_slots]
-    prior = np.concatenate([prior, 1.0 / np.array(freedoms) ** 2])
-    shifts = np.zeros(len(label_slots))
-    pairs = [(row, label_slots[label]) for row, some in enumerate(labels) for label in some]
-    has_label = sparse.csr_matrix(
-        (np.ones(len(pairs)), tuple(np.array(pairs, dtype=np.intp).reshape(-1, 2).T)), shape=(rows, len(label_slots))
-    )
-    parts = np.zeros((len(slots), count))
-    if start is not None:
-        for place, index in slots.items():
-            parts[index] = start.parts.get(place, 0.0)
-        for label, index in label_slots.items():
-            shifts[index] = start.shifts.get(label, 0.0)
-    general = np.array([c.inner(c.expected) for c in CONSTANTS.values()])
-    anchor = anchor or Anchor()
-    base = np.array([anchor.constants.get(c, general) for c in combinations])
-    known = np.array([sum(anchor.shifts.get(label, 0.0) for label in some) for some in labels])
-    measured = np.log(table.measured_s) - known
-    row_weights = np.ones(rows) if weights is None else weights
 
-    def inner(parts: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(base + parts[slot].sum(axis=1))
+@dataclass(frozen=True, eq=False)
+class _StepTimes:
+    """Logs of measured over predicted step times, over :data:`NOISE`, as a function of a fit's unknowns.
 
-    def residuals(z: NDArray[np.float64], shifts: Column) -> Column:
-        return np.asarray((measured - np.log(table.predict(efficiency_of(z))) - has_label @ shifts) / NOISE)
+    Attributes:
+        table: measured rows.
+        unknowns: what the rows' constants and shifts are made of.
+        base: constants that the parts add to, on the logit scale, shape (rows, constants).
+        log_measured: measured step times, the anchor's shifts taken off.
+        slots: index of the place of each level's part, shape (rows, levels).
+        has_label: 1 where a row has a label, shape (rows, labels).
+    """
 
-    def loss(parts: NDArray[np.float64], shifts: Column, r: Column) -> float:
-        robust = 2.0 * ROBUST**2 * (np.sqrt(1.0 + (r / ROBUST) ** 2) - 1.0)
-        every = np.concatenate([parts.ravel(), shifts])
-        return float(np.sum(row_weights * robust) + np.sum(prior * every**2))
+    table: RunTable
+    unknowns: Unknowns
+    base: NDArray[np.float64]
+    log_measured: Column
+    slots: NDArray[np.intp]
+    has_label: sparse.csr_matrix
 
-    columns = (slot[:, :, None] * count + np.arange(count)).reshape(rows, -1)
-    pointers = np.arange(rows + 1) * levels * count
-    damping = 1e-2
-    z = inner(parts)
-    r = residuals(z, shifts)
-    best = loss(parts, shifts, r)
-    for _ in range(iterations):
-        slope = np.empty((rows, count))
-        for i in range(count):
-            moved = z.copy()
-            moved[:, i] += step
-            slope[:, i] = -(residuals(moved, shifts) - r) / step
-        values = np.repeat(slope[:, None, :], levels, axis=1).reshape(rows, -1)
-        jacobian = sparse.csr_matrix((values.ravel(), columns.ravel(), pointers), shape=(rows, parts.size))
-        jacobian = sparse.hstack([jacobian, has_label / NOISE], format="csr")
-        w = row_weights / np.sqrt(1.0 + (r / ROBUST) ** 2)
-        weighted = jacobian.multiply(w[:, None]).tocsr()
-        hessian = np.asarray((weighted.T @ jacobian).todense())
-        every = np.concatenate([parts.ravel(), shifts])
-        gradient = np.asarray(weighted.T @ r) - prior * every
-        improved = False
-        for _ in range(8):
-            system = hessian + np.diag(prior + damping * (np.diag(hessian) + prior))
-            move = np.clip(np.linalg.solve(system, gradient), -1.5, 1.5)
-            trial = parts + move[: parts.size].reshape(parts.shape)
-            trial_shifts = shifts + move[parts.size :]
-            trial_z = inner(trial)
-            trial_r = residuals(trial_z, trial_shifts)
-            value = loss(trial, trial_shifts, trial_r)
-            if np.isfinite(value) and value < best:
-                improved = True
-                break
-            damping *= 4.0
-        if not improved:
-            break
-        gain = best - value
-        parts, shifts, z, r, best = trial, trial_shifts, trial_z, trial_r, value
-        damping = max(damping / 5.0, 1e-6)
-        if gain < 1e-4 * best:
-            break
-    return Fit(
-        {place: parts[index] for place, index in slots.items()},
-        {label: float(shifts[index]) for label, index in label_slots.items()},
-    )
+    @classmethod
+    def of(cls, catalog: Catalog, table: RunTable, anchor: Anchor) -> _StepTimes:
+        from scipy import sparse
+
+        combinations = table.combinations
+        keys = {c: level_keys(catalog, *c) for c in set(combinations)}
+        labels = [labels_of(table, row) for row in range(len(table))]
+        unknowns = Unknowns.of(keys.values(), (label for some in labels for label in some))
+        place_slot = {place: slot for slot, place in enumerate(unknowns.places)}
+        label_slot = {label: slot for slot, label in enumerate(unknowns.labels)}
+        labelled = np.array([row for row, some in enumerate(labels) for _ in some], dtype=np.intp)
+        by = np.array([label_slot[label] for some in labels for label in some], dtype=np.intp)
+        known = np.array([sum(anchor.shifts.get(label, 0.0) for label in some) for some in labels])
+        general = expected_inner()
+        return cls(
+            table=table,
+            unknowns=unknowns,
+            base=np.array([anchor.constants.get(c, general) for c in combinations]),
+            log_measured=np.log(table.measured_s) - known,
+            slots=np.array([[place_slot[place] for place in enumerate(keys[c])] for c in combinations]),
+            has_label=sparse.csr_matrix(
+                (np.ones(labelled.size), (labelled, by)), shape=(len(table), len(unknowns.labels))
+            ),
+        )
+
+    def residuals(self, unknowns: Column) -> Column:
+        return self._residuals(*self._inner_and_shifts(unknowns))
+
+    def slopes(self, unknowns: Column, residuals: Column) -> sparse.csr_matrix:
+        """By finite differences; a constant rises by as much as any of its parts."""
+        from scipy import sparse
+
+        inner, shifts = self._inner_and_shifts(unknowns)
+        slope = np.empty_like(inner)
+        for i in range(len(CONSTANTS)):
+            moved = inner.copy()
+            moved[:, i] += DIFFERENCE
+            slope[:, i] = -(self._residuals(moved, shifts) - residuals) / DIFFERENCE
+        rows, levels = self.slots.shape
+        values = np.repeat(slope[:, None, :], levels, axis=1).ravel()
+        columns = (self.slots[:, :, None] * len(CONSTANTS) + np.arange(len(CONSTANTS))).ravel()
+        ends = np.arange(rows + 1) * levels * len(CONSTANTS)
+        of_parts = sparse.csr_matrix((values, columns, ends), shape=(rows, self.unknowns.count))
+        return sparse.csr_matrix(sparse.hstack([of_parts, self.has_label / NOISE]))
+
+    def _inner_and_shifts(self, unknowns: Column) -> tuple[NDArray[np.float64], Column]:
+        """Constants of every row on the logit scale, shape (rows, constants), and the log factors of labels."""
+        parts, shifts = self.unknowns.split(unknowns)
+        return self.base + parts[self.slots].sum(axis=1), shifts
+
+    def _residuals(self, inner: NDArray[np.float64], shifts: Column) -> Column:
+        log_predicted = np.log(self.table.predict(efficiency_of(inner)))
+        return np.asarray((self.log_measured - log_predicted - self.has_label @ shifts) / NOISE)
 
 
 def predicted(catalog: Catalog, table: RunTable, fitted: Fit, *, anchor: Anchor | None = None) -> Column:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from catalogs.catalog import Catalog
 from catalogs.runs import Run
 from costmodels.columns import Column
-from optimizer.calibration.fit import Anchor, Fit, fit, predicted
+from optimizer.calibration.fit import fit, predicted
+from optimizer.calibration.parts import Anchor, Fit
 from optimizer.measured.table import RunTable
 
 Rows = NDArray[np.intp]

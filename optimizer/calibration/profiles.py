@@ -11,8 +11,9 @@ from catalogs.inheritance import framework_family, resolve_profile
 from catalogs.profile import Profile
 from optimizer.calibration.constants import CONSTANTS
 from optimizer.calibration.deviations import Spread, cluster_sigmas
-from optimizer.calibration.fit import Anchor, Fit, fit, level_keys
+from optimizer.calibration.fit import fit
 from optimizer.calibration.folds import by_source, dealt, held_apart
+from optimizer.calibration.parts import Anchor, Fit, level_keys
 from optimizer.calibration.software import Label, labels_of, shift_name
 from optimizer.measured.table import Combination, RunTable
 

@@ -10,8 +10,9 @@ import pytest
 from catalogs.catalog import Catalog
 from optimizer.accuracy.validate import validate
 from optimizer.calibration.constants import CONSTANTS
-from optimizer.calibration.fit import Fit, fit, level_keys, predicted
+from optimizer.calibration.fit import fit, predicted
 from optimizer.calibration.folds import by_group, by_model, by_source, dealt
+from optimizer.calibration.parts import Fit, level_keys
 from optimizer.calibration.profiles import calibrated, to_yaml
 from optimizer.measured.reading import run_table
 from tests.measured.made import made
