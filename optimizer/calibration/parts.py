@@ -95,9 +95,9 @@ class Unknowns:
 
     @classmethod
     def of(cls, keys: Iterable[Sequence[Key]], labels: Iterable[Label]) -> Unknowns:
-        """Those of combinations, each with its keys by level, and of the software that they ran."""
-        places = dict.fromkeys((level, key) for levels in keys for level, key in enumerate(levels))
-        return cls(tuple(places), tuple(sorted(set(labels))))
+        """Those of combinations, each with its keys by level, and of the software that they ran, in sorted order."""
+        places = {(level, key) for levels in keys for level, key in enumerate(levels)}
+        return cls(tuple(sorted(places)), tuple(sorted(set(labels))))
 
     @property
     def count(self) -> int:

@@ -12,7 +12,7 @@ from optimizer.accuracy.validate import validate
 from optimizer.calibration.constants import CONSTANTS
 from optimizer.calibration.fit import fit, predicted
 from optimizer.calibration.folds import by_group, by_model, by_source, dealt
-from optimizer.calibration.parts import Fit, level_keys
+from optimizer.calibration.parts import Fit, Unknowns, level_keys
 from optimizer.calibration.profiles import calibrated, to_yaml
 from optimizer.measured.reading import run_table
 from tests.measured.made import made
@@ -114,3 +114,13 @@ def test_a_fit_does_not_see_rows_of_adapters(catalog: Catalog) -> None:
     assert tables[1] is not None
     first, second = (fit(catalog, table) for table in tables)
     assert all(np.array_equal(first.parts[place], second.parts[place]) for place in first.parts)
+
+
+def test_sums_of_a_fit_run_in_one_order_whatever_order_its_rows_name_combinations_in(catalog: Catalog) -> None:
+    """Else the last digits of profiles would change from process to process, with the order of sets."""
+    keys = [level_keys(catalog, a, "megatron-lm", "bf16") for a in ("h100-sxm-80g", "a100-sxm-80g", "b200")]
+    labels = [("switch", "dense", "nemo", "compile"), ("release", "moe", "nemo", "25.07")]
+    one = Unknowns.of(keys, labels)
+    assert one == Unknowns.of(keys[::-1], labels[::-1])
+    vector = np.arange(float(one.precisions.size))
+    assert np.array_equal(one.vector(one.fit(vector)), vector)
