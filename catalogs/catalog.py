@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from catalogs.accelerator import Accelerator
-from catalogs.assumption import Assumption
+from catalogs.assumption import FAILURE_HOURS, Assumption
 from catalogs.errors import DataFileError, UnknownNameError
 from catalogs.fabric import Fabric
 from catalogs.framework import Framework
@@ -107,8 +107,16 @@ class Catalog:
 
     @cached_property
     def assumptions(self) -> dict[str, Assumption]:
-        """Stated defaults by name."""
-        return self._layered("assumptions", Assumption)
+        """Stated defaults by name; a user's replaces a shipped one, for nobody would read another."""
+        layered = self._layered("assumptions", Assumption)
+        generations = {f"{FAILURE_HOURS}.{one.family}" for one in self.accelerators.values()}
+        known = {*_read_directory(SHIPPED / "assumptions", Assumption), FAILURE_HOURS, *generations}
+        for name in layered.keys() - known:
+            directory = next(
+                top for top in self.directories if name in _read_directory(top / "assumptions", Assumption)
+            )
+            raise DataFileError(f"{directory / 'assumptions'}: {unknown_name('assumption', name, known)}")
+        return layered
 
     @cached_property
     def regions(self) -> dict[str, Region]:

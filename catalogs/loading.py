@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +21,12 @@ R = TypeVar("R", bound=Record)
 
 MAX_DEPTH = 32
 """Levels of nesting in a YAML file; records use four."""
+
+PLAIN_NUMBER = {
+    "float_parsing": "a plain number; write 1234.5, without a unit, thousands separators or a decimal comma",
+    "int_parsing": "a whole number; write 1234, without a unit or thousands separators",
+}
+"""What the text of a number should have been, by the validator's type of error."""
 
 _LineOf = Callable[[tuple[int | str, ...]], int]
 
@@ -164,6 +170,8 @@ def _reworded(error: ErrorDetails, record_type: type[Record]) -> str:
         return "unknown field"
     if error["type"] == "missing":
         return "is missing"
+    if error["type"] in PLAIN_NUMBER:
+        return f"{error['input']!r} is not {PLAIN_NUMBER[error['type']]}"
     if error["type"] == "string_type":
         return f"{error['input']!s} was read as {type(error['input']).__name__}, not as text; put it in quotes"
     return error["msg"].removeprefix("Value error, ")
@@ -173,6 +181,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
     try:
         header = reader.fieldnames or ()
+        refuse_other_separators(path, header)
         if len(set(header)) != len(header):
             twice = sorted({column for column in header if list(header).count(column) > 1})
             raise DataFileError(f"{path}:1: column {', '.join(twice)} appears twice")
@@ -182,6 +191,19 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield reader.line_num, _nested({key: cell for key, cell in row.items() if cell != ""})
     except csv.Error as error:
         raise DataFileError(f"{path}:{reader.reader.line_num}: not valid CSV: {error}") from None
+
+
+def refuse_other_separators(path: Path, header: Sequence[str]) -> None:
+    """Raise where a header is one cell only because its columns stand apart by something else than commas.
+
+    Raises:
+        DataFileError: as said.
+    """
+    for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(header) == 1 and separator in header[0]:
+            raise DataFileError(
+                f"{path}:1: columns are separated by {name}; save the file with commas, and with points in decimals"
+            )
 
 
 def _nested(row: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, field_validator
 
 from catalogs.errors import DataFileError
-from catalogs.loading import read_text
+from catalogs.loading import PLAIN_NUMBER, read_text, refuse_other_separators
 
 REQUIRED_COLUMNS = ("id", "accelerator", "n_accel", "framework", "layers", "hidden", "seq", "gbs")
 """Columns without which no row of a file could be predicted."""
@@ -147,9 +147,9 @@ def read_runs(path: Path | str) -> list[Run]:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"]) or "row"
             name, found = cells.get("id", "?"), first["input"]
-            raise DataFileError(
-                f"{path}:{line}: run {name!r}: column {field}: {first['msg']} (found {found!r})"
-            ) from None
+            should = PLAIN_NUMBER.get(first["type"])
+            said = f"{found!r} is not {should}" if should else f"{first['msg']} (found {found!r})"
+            raise DataFileError(f"{path}:{line}: run {name!r}: column {field}: {said}") from None
         if run.id in seen:
             raise DataFileError(f"{path}:{line}: run id {run.id!r} is already on line {seen[run.id]}; make it unique")
         seen[run.id] = line
@@ -162,6 +162,10 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
     try:
         header = list(reader.fieldnames or ())
+        refuse_other_separators(path, header)
+        twice = sorted({column for column in header if header.count(column) > 1})
+        if twice:
+            raise DataFileError(f"{path}:1: column {', '.join(twice)} appears twice")
         missing = [column for column in REQUIRED_COLUMNS if column not in header]
         if missing:
             raise DataFileError(

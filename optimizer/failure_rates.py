@@ -17,13 +17,13 @@ from functools import lru_cache
 import numpy as np
 
 from catalogs.accelerator import Accelerator
-from catalogs.assumption import Assumption
+from catalogs.assumption import FAILURE_HOURS, Assumption
 from catalogs.catalog import Catalog
 from catalogs.errors import DataFileError
 from costmodels.columns import Column
 from costmodels.interval import interval_90, log_sigma_of
 
-STATED = "accelerator-hours-per-failure"
+STATED = FAILURE_HOURS
 """Assumption of the user's that replaces the rate, of all accelerators or (with ``.FAMILY``) of one generation."""
 
 PRIOR_LOG_SIGMA = math.log(2.0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from catalogs.accelerator import Accelerator
 from catalogs.catalog import Catalog
-from catalogs.errors import UnknownNameError, UnsupportedError
+from catalogs.consistency import check_offer_accelerators
+from catalogs.errors import DataFileError, UnknownNameError, UnsupportedError
 from catalogs.framework import Framework
 from catalogs.inheritance import resolve_profile
 from catalogs.naming import unknown_name
@@ -83,11 +84,14 @@ def _islands(found: list[Site]) -> list[Refusal]:
 
 
 def check_names(job: Job, catalog: Catalog) -> None:
-    """Check every name in a job against the catalog.
+    """Check every name in a job against the catalog, and those of the offers it may choose from.
 
     Raises:
         UnknownNameError: a name is unknown; the message has the nearest known ones.
+        DataFileError: an offer is for an accelerator that no catalog holds: it would be left out unseen.
     """
+    for problem in check_offer_accelerators(catalog):
+        raise DataFileError(problem)
     for name in job.hardware:
         catalog.find("accelerators", name)
     for name in job.frameworks:

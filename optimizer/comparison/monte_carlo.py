@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from catalogs.assumption import impossible
 from catalogs.catalog import Catalog
 from catalogs.errors import UnknownNameError, UsageError
 from catalogs.naming import unknown_name
@@ -55,6 +56,8 @@ def check_ranges(ranges: Mapping[str, Range], catalog: Catalog, ranked: list[Con
             raise UsageError(f"--range {name}: {low:g} to {high:g} is upside down or not finite; give LOW:HIGH")
         if low < 0 or (low == 0 and re.split("[:.]", name)[0] in {"price", "fx", "mfu", STATED}):
             raise UsageError(f"--range {name}: {low:g} is not a possible value")
+        if complaint := impossible(name, low) or impossible(name, high):
+            raise UsageError(f"--range {name}: {complaint}")
 
 
 def monte_carlo(

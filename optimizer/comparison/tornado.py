@@ -109,8 +109,8 @@ def _swings(found: list[Front], now: Conditions) -> list[tuple[str, float, float
     rows: list[tuple[str, float, float, Change]] = [
         ("MFU (relative)", 1 - SWING, 1 + SWING, lambda c, x: replace(c, slowdown=c.slowdown / x)),
         ("tokens (relative)", 1 - SWING, 1 + SWING, _tokens),
-        ("electricity-usd-per-kwh", 0.056, 0.1729, _assume("electricity-usd-per-kwh")),
-        ("depreciation-years", 3.0, 6.0, _assume("depreciation-years")),
+        _ends("electricity-usd-per-kwh", 0.056, 0.1729, now),
+        _ends("depreciation-years", 3.0, 6.0, now),
     ]
     if now.job.goodput is None:
         told = [rate.told for rate in failure_rates((front.site.accelerator for front in found), now.catalog)]
@@ -130,6 +130,12 @@ def _swings(found: list[Front], now: Conditions) -> list[tuple[str, float, float
 def _tokens(now: Conditions, factor: float) -> Conditions:
     job = replace(now.job, tokens=now.job.tokens * factor)
     return replace(now, job=job, slowdown=now.slowdown * factor)
+
+
+def _ends(name: str, low: float, high: float, now: Conditions) -> tuple[str, float, float, Change]:
+    """An assumption from low to high, further out where the user's own value is."""
+    stated = now.catalog.assumption(name)
+    return name, min(low, stated), max(high, stated), _assume(name)
 
 
 def _assume(name: str) -> Change:

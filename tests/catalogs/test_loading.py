@@ -79,7 +79,7 @@ def test_bad_structure_is_reported_with_its_line(write: Write, content: str, exp
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("radix: 64", "radix: many", ":4: fabric 'leaf': field radix: Input should be a valid integer"),
+        ("radix: 64", "radix: many", ":4: fabric 'leaf': field radix: 'many' is not a whole number"),
         ("radix: 64", "radix: 0", ":4: fabric 'leaf': field radix: Input should be greater than 0"),
         ("radix: 64", "radix: [64]", ":4: fabric 'leaf': field radix: "),
         ("kind: roce", "kind: token-ring", ":2: fabric 'leaf': field kind: Input should be 'infiniband'"),

@@ -114,6 +114,12 @@ def test_a_users_price_file_is_layered_over_the_shipped_one(tmp_path: Path) -> N
     assert len(catalog.offers) == len(Catalog().offers) + 1
 
 
+def test_a_file_of_semicolons_is_told_so(tmp_path: Path) -> None:
+    catalog = write_offers(tmp_path, GOOD.replace(",", ";"), header=COLUMNS.replace(",", ";"))
+    with pytest.raises(DataFileError, match=r"mine\.csv:1: columns are separated by semicolons"):
+        _ = catalog.offers
+
+
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
@@ -122,6 +128,7 @@ def test_a_users_price_file_is_layered_over_the_shipped_one(tmp_path: Path) -> N
         (GOOD.replace("2.5", "nan"), "field price"),
         (GOOD.replace("2.5", "inf"), "field price: Input should be a finite number"),
         (GOOD.replace("2.5", "cheap"), "field price"),
+        (GOOD.replace("2.5", "$2.5"), "field price: '$2.5' is not a plain number"),
         (GOOD.replace(",8,", ",0,"), "field accelerators_per_server"),
         (GOOD.replace("on_demand", "weekly"), "field tenure"),
         (GOOD.replace("on_demand", "purchase"), "cannot be priced per accelerator_hour"),

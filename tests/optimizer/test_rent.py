@@ -101,3 +101,9 @@ def test_a_rent_below_the_electricity_alone_is_refused_with_its_row(tmp_path: Pa
 def test_senseless_offers_are_refused_with_file_and_row(tmp_path: Path, row: str, told: str) -> None:
     with pytest.raises(DataFileError, match=rf"mine\.csv:2.*{told}"):
         _ = catalog_of(tmp_path, row).offers
+
+
+def test_an_offer_for_hardware_that_nobody_knows_is_no_silent_loss(tmp_path: Path) -> None:
+    catalog = catalog_of(tmp_path, FIRM, FIRM.replace("firm", "cheap").replace("a800-sxm-80g", "a800-sxm"))
+    with pytest.raises(DataFileError, match="offer cheap: unknown accelerator 'a800-sxm'; did you mean a800-sxm-80g"):
+        plan(job_of(catalog), catalog, top=0)

@@ -81,6 +81,12 @@ def test_bars_are_what_planning_again_gives(found: list[Front], now: Conditions)
     assert bars["MFU (relative)"].cost_low_usd >= base >= bars["MFU (relative)"].cost_high_usd
 
 
+def test_bars_hold_what_the_user_states(found: list[Front], now: Conditions) -> None:
+    own = {"electricity-usd-per-kwh": 0.3, "depreciation-years": 8.0}
+    bars = {bar.parameter: bar for bar in tornado(found, replace(now, catalog=with_assumptions(now.catalog, own)))}
+    assert all(bars[name].low < value == bars[name].high for name, value in own.items())
+
+
 def test_points_give_the_analytic_case(found: list[Front], now: Conditions) -> None:
     ranked, _ = contenders(found, now)
     price = f"price:{ranked[0].offer.name}"
@@ -121,6 +127,8 @@ def test_a_range_that_straddles_the_break_even_splits_the_wins(found: list[Front
         ({"mfu": (1.1, 0.9)}, "upside down"),
         ({"mfu": (0.0, 0.9)}, "not a possible value"),
         ({"electricity-usd-per-kwh": (-0.1, 0.9)}, "not a possible value"),
+        ({"depreciation-years": (0.0, 5.0)}, "above 0"),
+        ({"residual-share": (0.1, 1.2)}, "share between 0 and 1"),
         ({"electricity": (0.1, 0.9)}, "unknown range"),
         ({"mfu": (float("nan"), 1.0)}, "not finite"),
     ],
