@@ -134,6 +134,31 @@ def check_profile_keys(catalog: Catalog) -> Iterator[str]:
             yield f"profiles {first} and {profile.name} are both for {' × '.join(key)}; remove one"
 
 
+def check_training_names(catalog: Catalog) -> Iterator[str]:
+    """Every published training is of a model, on an accelerator and in a framework of the catalog."""
+    for training in catalog.trainings.values():
+        for field, known in (
+            ("model", catalog.models),
+            ("accelerator", catalog.accelerators),
+            ("framework", catalog.frameworks),
+        ):
+            name = getattr(training, field)
+            if name not in known:
+                yield _unknown(f"training {training.name}", field, name, known)
+
+
+def check_training_peaks(catalog: Catalog) -> Iterator[str]:
+    """The accelerator of a published training has a peak at the precision of the training."""
+    for training in catalog.trainings.values():
+        accelerator = catalog.accelerators.get(training.accelerator)
+        dtype = PEAK_OF_PRECISION[training.precision]
+        if accelerator is not None and dtype not in accelerator.peak_flops_per_s:
+            yield (
+                f"training {training.name}: {accelerator.name} has no {dtype} peak; correct its precision or add "
+                f"peak_flops_per_s.{dtype} to the accelerator"
+            )
+
+
 CHECKS: tuple[Check, ...] = (
     check_server_accelerators,
     check_server_fabrics,
@@ -148,6 +173,8 @@ CHECKS: tuple[Check, ...] = (
     check_profile_precisions,
     check_profile_parents,
     check_profile_keys,
+    check_training_names,
+    check_training_peaks,
 )
 """Every rule, in the order in which problems are reported."""
 

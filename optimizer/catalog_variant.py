@@ -9,6 +9,7 @@ from catalogs.assumption import Assumption
 from catalogs.catalog import Catalog
 from catalogs.errors import UnknownNameError
 from catalogs.fabric import Fabric
+from catalogs.framework import Framework
 from catalogs.naming import unknown_name
 from catalogs.offer import Currency, Offer
 
@@ -56,13 +57,27 @@ def with_fabric(catalog: Catalog, fabric: Fabric) -> Catalog:
 
     Offers that are known to have no network between servers keep having none.
     """
-    port = {"scale_out_bytes_per_s_per_accelerator": fabric.port_bytes_per_s}
-    servers = {name: one.model_copy(update={"fabric": fabric.name} | port) for name, one in catalog.servers.items()}
+    servers = {name: one.model_copy(update={"fabric": fabric.name}) for name, one in catalog.servers.items()}
+    return with_network(_with(catalog, "servers", servers), fabric.port_bytes_per_s)
+
+
+def with_network(catalog: Catalog, bytes_per_s: float) -> Catalog:
+    """The catalog with one bandwidth per accelerator between all servers, whatever servers and offers state.
+
+    Offers that are known to have no network between servers keep having none.
+    """
+    port = {"scale_out_bytes_per_s_per_accelerator": bytes_per_s}
+    servers = {name: one.model_copy(update=port) for name, one in catalog.servers.items()}
     offers = {
         name: one if one.training_grade is False else one.model_copy(update=port)
         for name, one in catalog.offers.items()
     }
     return _with(_with(catalog, "servers", servers), "offers", offers)
+
+
+def with_framework(catalog: Catalog, framework: Framework) -> Catalog:
+    """The catalog with this framework in place of the one of its name; its profiles stay."""
+    return _with(catalog, "frameworks", dict(catalog.frameworks) | {framework.name: framework})
 
 
 def _with(catalog: Catalog, kind: str, records: object) -> Catalog:

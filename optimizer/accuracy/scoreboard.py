@@ -12,9 +12,11 @@ import numpy as np
 from catalogs.catalog import Catalog
 from catalogs.runs import Run
 from costmodels.columns import Column
+from optimizer.accuracy.markdown import markdown_table
 from optimizer.accuracy.scatter import scatter_svg
 from optimizer.accuracy.scores import Score
 from optimizer.accuracy.trainings import PublishedRun, published_runs
+from optimizer.accuracy.trainings_page import trainings_section
 from optimizer.accuracy.validate import cross_validate, validate
 from optimizer.accuracy.validation import Validation
 
@@ -44,15 +46,6 @@ What other tools publish about themselves, and the mean error here on the same m
 9.2% on four points) is not compared: its public rows state neither precision nor micro-batch. vTrain and SimuMax
 first measure operators on the machine that they predict; nearest to that is the column in which nothing of the
 source was seen but one common factor, from 3 of its rows, judged on its others."""
-
-TRAININGS_TEXT = """\
-Accelerator-hours and days of whole trainings, predicted from the model, the tokens and the cluster alone: the
-fastest layout that the tool finds on at most the published accelerators, with the modelled goodput. Layouts that
-were published are not used, so a training that was laid out less well takes longer than predicted. Where the
-size of the cluster was not published, it is an assumption, marked ~. Publications differ in what they count:
-restarts, annealing and failed starts are in some. Trainings before flash attention (BLOOM, GPT-NeoX-20B) are
-predicted with the framework's present default. OPT-175B, PanGu and others are left out: their publications lack
-the hours or the days."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +142,7 @@ class Scoreboard:
         head = ["", "rows", "median error", "mean", "P90", "bias", "in the 90% interval"]
         return (
             f"\n{ok:,} published measurements are predicted; the fit had not seen the groups that are scored "
-            "([docs/accuracy.md](docs/accuracy.md)):\n\n" + _table(head, rows) + "\n"
+            "([docs/accuracy.md](docs/accuracy.md)):\n\n" + markdown_table(head, rows) + "\n"
         )
 
     def to_markdown(self) -> str:
@@ -167,7 +160,7 @@ class Scoreboard:
             "",
             "## Step time",
             "",
-            _table(
+            markdown_table(
                 ["", "rows", "median", "mean", "P90", "bias", "in 90%"],
                 [
                     [f"{kind}, {title}", *_cells(score)[:-1]]
@@ -197,7 +190,7 @@ class Scoreboard:
             "",
             DECISIONS_TEXT,
             "",
-            _table(
+            markdown_table(
                 ["", "groups", "mean", "P90", "worst", "a layout at random"],
                 [
                     [f"{title}, {how}", str(r.groups), *(f"{v:.1%}" for v in (r.mean, r.p90, r.worst, r.random))]
@@ -214,13 +207,11 @@ class Scoreboard:
             "",
             "## Published trainings",
             "",
-            TRAININGS_TEXT,
-            "",
-            self._trainings(),
+            trainings_section(self.trainings),
             "",
             "## Rows without a prediction",
             "",
-            _table(["reason", "rows"], [[reason, str(count)] for reason, count in reasons]),
+            markdown_table(["reason", "rows"], [[reason, str(count)] for reason, count in reasons]),
             "",
         ]
         return "\n".join(lines)
@@ -236,7 +227,9 @@ class Scoreboard:
             [name, *_cells(score)[:-1], f"{apart[name].median:.1%}"]
             for name, score in sorted(self.groups.scores(names).items(), key=lambda item: (-item[1].rows, item[0]))
         ]
-        return _table(["source", "rows", "median", "mean", "P90", "bias", "in 90%", "median, source held apart"], rows)
+        return markdown_table(
+            ["source", "rows", "median", "mean", "P90", "bias", "in 90%", "median, source held apart"], rows
+        )
 
     def _anchoring(self) -> str:
         plain, anchored, count = leave_one_source_out(self.sources, ("a100", "h100"))
@@ -253,7 +246,7 @@ class Scoreboard:
         memory = self.shipped.memory
         complete = int(np.count_nonzero(memory.complete))
         head = ["source and reading", "rows", "median", "mean", "P90", "bias", "in 90%", "low"]
-        return _table(head, [[name, *_cells(score)] for name, score in scores.items()]) + (
+        return markdown_table(head, [[name, *_cells(score)] for name, score in scores.items()]) + (
             f"\n\nOf the {complete:,} rows that state what decides their memory, which all ran,\n"
             f"{memory.denied:.1%} are predicted not to fit; of those with a measured memory "
             f"{memory.denied_measured:.1%}."
@@ -272,7 +265,7 @@ class Scoreboard:
                 means = [f"{np.mean(errors):.2%}" if errors.size else "–" for errors in shown]
                 rows.append([f"[{peer.title}]({peer.url})", str(shown[0].size), f"{peer.mean:.2%}", *means])
         head = ["groups held apart", f"source held apart but {ANCHOR_ROWS} rows", "shipped profiles"]
-        return _table(["", "rows here", "its mean error", *(f"here, {title}" for title in head)], rows)
+        return markdown_table(["", "rows here", "its mean error", *(f"here, {title}" for title in head)], rows)
 
     def _memory_errors(self, source: str) -> Column:
         memory = self.shipped.memory
@@ -280,12 +273,6 @@ class Scoreboard:
             return np.zeros(0)
         mine = np.array([source in run.source for run in memory.table.runs]) & np.isfinite(memory.measured)
         return np.asarray(np.abs(memory.predicted / memory.measured - 1.0)[mine])
-
-    def _trainings(self) -> str:
-        head = ["run", "accelerators", "tokens", "hours published", "predicted", "", "days published", "predicted", ""]
-        notes = [f"- {one.training.name}: {one.training.notes}" for one in self.trainings if one.training.notes]
-        told = ["", "What the publications count, and how the runs differ from what is predicted:", "", *notes]
-        return "\n".join([_table(head, [one.cells() for one in self.trainings]), *(told if notes else [])])
 
 
 def _of(judged: Validation, source: str) -> Column:
@@ -348,8 +335,3 @@ def _cells(score: Score) -> list[str]:
         f"{score.coverage:.1%}",
         f"{score.low:.1%}",
     ]
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines)

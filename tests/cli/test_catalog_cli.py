@@ -66,6 +66,19 @@ PROFILE = """\
   sources: {{"*": x}}
 """
 
+TRAINING = """\
+- name: done
+  model: {model}
+  accelerator: {accelerator}
+  framework: {framework}
+  accelerators: 8
+  tokens: 1e12
+  seq: 4096
+  precision: {precision}
+  date: "2025"
+  sources: {{"*": x}}
+"""
+
 
 @pytest.fixture
 def layer(tmp_path: Path) -> Path:
@@ -89,6 +102,11 @@ def without_fp8() -> str:
 def profile(name: str = "mine", **changes: str) -> str:
     fields = {"accelerator": accelerator(), "framework": "ours", "precision": "bf16", "parent": "null"} | changes
     return PROFILE.format(name=name, **fields)
+
+
+def training(**changes: str) -> str:
+    fields = {"model": "llama-7b", "accelerator": accelerator(), "framework": "megatron-lm", "precision": "bf16"}
+    return TRAINING.format(**(fields | changes))
 
 
 def test_list_names_every_kind_with_its_count(cli: Cli) -> None:
@@ -206,6 +224,10 @@ def test_the_shipped_catalog_is_sound() -> None:
             "profile a: inherits from itself (a -> b -> a)",
         ),
         ({"profiles": profile("a") + profile("b")}, "profiles a and b are both for"),
+        ({"trainings": training(model="abacus")}, "training done: unknown model 'abacus'"),
+        ({"trainings": training(accelerator="abacus")}, "training done: unknown accelerator 'abacus'"),
+        ({"trainings": training(framework="abacus")}, "training done: unknown framework 'abacus'"),
+        ({"trainings": training(accelerator=without_fp8(), precision="fp8")}, "has no fp8 peak; correct its precision"),
     ],
 )
 def test_check_finds_what_leads_nowhere(cli: Cli, tmp_path: Path, files: dict[str, str], expected: str) -> None:
