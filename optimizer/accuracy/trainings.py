@@ -18,7 +18,7 @@ from costmodels.device import PEAK_DTYPE
 from optimizer.catalog_variant import with_framework, with_network, with_offers
 from optimizer.configuration import Configuration
 from optimizer.configure import configure
-from optimizer.estimate import estimate
+from optimizer.estimation import estimate
 from optimizer.job import Job
 from optimizer.layout import Layout
 from optimizer.layout_request import layout_from_request
