@@ -28,6 +28,10 @@ def _gpt2(c: Config) -> Fields:
     return _gpt2_shape(c) | ALL_BIASES | {"learned_positions": c.number("n_positions")}
 
 
+def _gpt_bigcode(c: Config) -> Fields:
+    return _gpt2(c) | ({"kv_heads": 1} if c.flag("multi_query") else {})
+
+
 def _gptj(c: Config) -> Fields:
     own = {"mlp_bias": True, "head_bias": True, "norms_per_layer": 1, "parallel_block": True}
     return _gpt2_shape(c) | own
@@ -63,6 +67,9 @@ def _gpt_oss(c: Config) -> Fields:
 
 TYPES = {
     "gpt2": ModelType(_gpt2, {"n_inner": None, "resid_pdrop": 0.1, "tie_word_embeddings": True}),
+    "gpt_bigcode": ModelType(
+        _gpt_bigcode, {"n_inner": None, "resid_pdrop": 0.1, "tie_word_embeddings": True, "multi_query": True}
+    ),
     "gptj": ModelType(_gptj, {"n_inner": None, "resid_pdrop": 0.0, "tie_word_embeddings": False}),
     "gpt_neox": ModelType(
         _gpt_neox,

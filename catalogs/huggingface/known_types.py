@@ -19,6 +19,7 @@ from catalogs.huggingface import (
     opt,
     phi,
     qwen,
+    stablelm,
     starcoder,
 )
 from catalogs.huggingface.model_type import ModelType
@@ -40,6 +41,7 @@ _FAMILIES = (
     opt,
     phi,
     qwen,
+    stablelm,
     starcoder,
 )
 
