@@ -241,7 +241,7 @@ def _series(found: list[Point]) -> list[tuple[str, list[tuple[Any, float]]]]:
     """Price and planned cost of every job by date, of a date the last night."""
     import datetime
 
-    from optimizer.replan.decide import offer_words
+    from optimizer.replan.offer_key import offer_words
 
     charts = []
     for job in dict.fromkeys(one.job for one in found):
@@ -262,7 +262,7 @@ def _series(found: list[Point]) -> list[tuple[str, list[tuple[Any, float]]]]:
 
 def _show_difference(found: Difference) -> None:
     from optimizer.cli.output import print_line, print_table
-    from optimizer.replan.decide import offer_words
+    from optimizer.replan.offer_key import offer_words
 
     if not (found.jobs or found.prices or found.rules or found.tools):
         print_line("nothing differs")
@@ -287,7 +287,7 @@ def _show_difference(found: Difference) -> None:
 
 
 def _cell(point: Point | None, name: str) -> str:
-    from optimizer.replan.decide import offer_words
+    from optimizer.replan.offer_key import offer_words
 
     value = getattr(point, name) if point else None
     if point is None or value in (None, ""):

@@ -6,11 +6,12 @@ import datetime
 import math
 from dataclasses import dataclass, field, replace
 
+from costmodels.bill import HOUR_S
+from costmodels.run import DAY_S
 from optimizer.replan.backtest_tape import Tape
-from optimizer.replan.decide import COMMITTED, DAY_S, Standing, decide, exit_usd
+from optimizer.replan.decide import decide
 from optimizer.replan.jobs import PlannedJob
-from optimizer.replan.reprice import HOUR_S
-from optimizer.tariff import COMMITMENT_S
+from optimizer.replan.standing import COMMITTED, Standing, exit_usd
 
 FOLLOWED = ("switch", "resize", "warn")
 """Verdicts whose target the backtest moves to."""
@@ -110,11 +111,7 @@ class _Clock:
         return 0.0 if plan.tenure == "purchase" else plan.charged * plan.usd
 
     def _term_left_usd(self, passed_s: float) -> float:
-        plan = self._standing()
-        if plan.tenure == "purchase":
-            return 0.0
-        used_s = (self.date - datetime.date.fromisoformat(plan.since)).days * DAY_S + passed_s
-        return self._hourly_usd() * max(COMMITMENT_S[plan.tenure] - used_s, 0.0) / HOUR_S  # type: ignore[index]
+        return self._hourly_usd() * max(self._standing().term_left_s(self.date) - passed_s, 0.0) / HOUR_S
 
 
 def course(job: PlannedJob, tape: Tape, begin: int, *, replanned: bool) -> Course | None:

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.offer import Tenure
+from costmodels.bill import HOUR_S
+from costmodels.run import DAY_S
 from optimizer.replan.backtest_course import Course
 from optimizer.replan.backtest_tape import Tape
-from optimizer.replan.decide import COMMITTED, DAY_S, Standing, exit_usd
 from optimizer.replan.jobs import PlannedJob
-from optimizer.replan.reprice import HOUR_S
-from optimizer.tariff import COMMITMENT_S
+from optimizer.replan.standing import COMMITTED, Standing, exit_usd
 
 RENTED = ("on_demand", "spot", "capacity_block", "reserved_1y", "reserved_3y")
 
@@ -84,9 +84,8 @@ class Hindsight:
                 rate = float(option.hourly_usd[night]) / HOUR_S
                 ends = (left_s <= span_s) & (passed_s + left_s <= time_s)
                 if ends.any():
-                    total = (
-                        rows[ends, 1] + left_s[ends] * rate + _term_left_s(option, dates[night], left_s[ends]) * rate
-                    )
+                    unused_s = np.maximum(option.plan.term_left_s(dates[night]) - left_s[ends], 0.0)
+                    total = rows[ends, 1] + left_s[ends] * rate + unused_s * rate
                     bound = min(bound, float(total.min()))
                 going = rows[left_s > span_s] + np.array([span_s / option.whole_s, span_s * rate])
                 left = 1.0 - going[:, 0]
@@ -183,9 +182,3 @@ def _unbeaten(rows: States) -> States:
     rows = rows[np.lexsort((-rows[:, 0], rows[:, 1]))]
     most = np.maximum.accumulate(np.concatenate([[-np.inf], rows[:-1, 0]]))
     return rows[rows[:, 0] > most]
-
-
-def _term_left_s(option: _Candidate, date: datetime.date, passed_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Seconds of a commitment that still have to be paid when the job ends so long after a night."""
-    used_s = (date - datetime.date.fromisoformat(option.plan.since)).days * DAY_S + passed_s
-    return np.maximum(COMMITMENT_S[option.plan.tenure] - used_s, 0.0)  # type: ignore[index]

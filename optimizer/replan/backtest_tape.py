@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from catalogs.catalog import Catalog
 from catalogs.errors import DataFileError
 from optimizer.replan.book import Book
-from optimizer.replan.decide import Standing
 from optimizer.replan.integrity import Limits, check
 from optimizer.replan.jobs import PlannedJob
 from optimizer.replan.layouts_cache import LayoutCache
 from optimizer.replan.reprice import Market
 from optimizer.replan.sources import Source
+from optimizer.replan.standing import Standing
 
 
 class Tape:

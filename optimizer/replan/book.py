@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 from catalogs.catalog import Catalog
 from catalogs.offer import Offer, PriceUnit, Tenure
+from optimizer.replan.offer_key import offer_key
 
 TENURES: tuple[Tenure, ...] = get_args(Tenure)
 UNITS: tuple[PriceUnit, ...] = get_args(PriceUnit)
@@ -53,9 +54,7 @@ class Quote:
     @property
     def key(self) -> str:
         """What makes two quotes prices of the same thing."""
-        return "|".join(
-            (self.provider.lower(), self.region, self.instance, self.accelerator, str(self.count), self.tenure)
-        )
+        return offer_key(self.provider, self.region, self.instance, self.accelerator, self.count, self.tenure)
 
     @property
     def per_accelerator(self) -> float:

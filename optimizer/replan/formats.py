@@ -20,6 +20,7 @@ from catalogs.errors import DataFileError
 from catalogs.loading import read_text, read_yaml
 from catalogs.offer import PriceUnit, Tenure
 from optimizer.replan.book import TENURES, UNITS, Quote
+from optimizer.replan.offer_key import SEPARATOR
 
 MAX_CELL = 500
 """Characters in one cell; real ones have a tenth of it."""
@@ -328,7 +329,7 @@ def _check_text(what: str, text: str) -> None:
         raise _RowError(f"{what} has {len(text)} characters")
     if text and not _SAFE_START.match(text):
         raise _RowError(f"{what} {text[:30]!r} starts like a spreadsheet formula")
-    if any(unicodedata.category(character)[0] == "C" for character in text) or "|" in text:
+    if any(unicodedata.category(character)[0] == "C" for character in text) or SEPARATOR in text:
         raise _RowError(f"{what} {text[:30]!r} holds a control character or a bar")
 
 

@@ -19,7 +19,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from catalogs.errors import ClusterplanError, DataFileError
 from optimizer.replan.book import Book
 from optimizer.replan.database import database_url, open_engine, reading, writing
-from optimizer.replan.decide import Standing, Verdict
+from optimizer.replan.standing import Standing
+from optimizer.replan.verdict import Verdict
 
 META = sa.MetaData()
 VERSION = sa.Table("clusterplan_schema", META, sa.Column("version", sa.Integer, nullable=False))

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from catalogs.errors import DataFileError
 from optimizer.replan.book import Book
 from optimizer.replan.database import reading
-from optimizer.replan.decide import Verdict
 from optimizer.replan.history import BOOKS, NIGHTS, SOURCES, VERDICTS, History, Night
+from optimizer.replan.verdict import Verdict
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from catalogs.loading import read_yaml
 from catalogs.offer import Tenure
 from catalogs.quantity import BYTE_UNITS, COUNT_UNITS, parse_positive
 from optimizer.job import Job, RecoveryName
+from optimizer.replan.offer_key import offer_key
 from optimizer.request import read_job
 
 Day = datetime.date
@@ -96,8 +97,9 @@ class Current(_Entry):
     @property
     def key(self) -> str:
         """The key of the offer in a price book."""
-        parts = (self.provider.lower(), self.region, self.instance, self.accelerator)
-        return "|".join((*parts, str(self.accelerators_per_server), self.tenure))
+        return offer_key(
+            self.provider, self.region, self.instance, self.accelerator, self.accelerators_per_server, self.tenure
+        )
 
 
 class JobEntry(_Entry):

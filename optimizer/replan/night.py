@@ -11,13 +11,15 @@ from dataclasses import replace
 from catalogs.catalog import Catalog
 from catalogs.errors import DataFileError, UsageError
 from optimizer.replan.book import Book
-from optimizer.replan.decide import ACTIONS, Standing, Verdict, decide, standing_of, with_news
+from optimizer.replan.decide import decide
 from optimizer.replan.history import Night, SourceBook, proposed_plans, standing_plans
 from optimizer.replan.integrity import Limits, check
 from optimizer.replan.jobs import JobsFile, Rules, jobs_of
 from optimizer.replan.layouts_cache import LayoutCache, formulas_digest
 from optimizer.replan.reprice import Market
 from optimizer.replan.sources import Source
+from optimizer.replan.standing import Standing, standing_of
+from optimizer.replan.verdict import ACTIONS, Verdict, with_news
 
 NOTHING, ACTION, INFEASIBLE = 0, 10, 11
 """Exit codes of a night."""

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from catalogs.errors import ClusterplanError, UsageError
-from optimizer.replan.decide import Verdict
 from optimizer.replan.history import History, Message, Night
 from optimizer.replan.notify_send import MailServer, UnsentError, check_address, post, send_mail, write_file
 from optimizer.replan.report import Delivery, brief, document, headline, text
 from optimizer.replan.report_html import page
+from optimizer.replan.verdict import Verdict
 
 Kind = Literal["file", "webhook", "slack", "email"]
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optimizer.replan.decide import Verdict, offer_words
 from optimizer.replan.history import Night
+from optimizer.replan.offer_key import offer_words
+from optimizer.replan.verdict import Verdict
 
 NEWS_LINES, NOTE_LINES = 30, 5
 """Lines of a message; files have all."""

@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from catalogs.catalog import Catalog
 from catalogs.errors import UnsupportedError
 from catalogs.offer import Tenure
+from costmodels.bill import HOUR_S
 from optimizer.job import Job
 from optimizer.market import sites
 from optimizer.replan.book import TENURES, Book, with_book
 from optimizer.replan.layouts_cache import LayoutCache, Layouts
 from optimizer.site import Price, Site
 from optimizer.tariff import Tariff, tariffs, way_of_paying
-
-HOUR_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -123,6 +122,11 @@ class Market:
             )
             most[alike] = max(cap, most.get(alike, 0.0))
         return ladders
+
+    def usd(self, key: str) -> float | None:
+        """Price of an offer, per accelerator-hour (per server when bought); None where the book does not have it."""
+        quote = self.book.by_key.get(key)
+        return None if quote is None else quote.per_accelerator * self.catalog.currencies[quote.currency.lower()].usd
 
     def best(
         self, job: Job, share_left: float, deadline_s: float, lost_s: float = 0.0, without: str = ""

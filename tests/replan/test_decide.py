@@ -11,10 +11,12 @@ import pytest
 
 from catalogs.errors import DataFileError
 from optimizer.replan.book import Book, Quote
-from optimizer.replan.decide import Standing, Verdict, decide, standing_of, with_news
+from optimizer.replan.decide import decide
 from optimizer.replan.jobs import PlannedJob, Rules, jobs_of, read_jobs
 from optimizer.replan.layouts_cache import LayoutCache
 from optimizer.replan.reprice import Market
+from optimizer.replan.standing import Standing, standing_of
+from optimizer.replan.verdict import Verdict, with_news
 from tests.replan.test_reprice import CATALOG, quote
 
 NIGHT = datetime.date(2026, 10, 1)
@@ -128,6 +130,12 @@ def test_nothing_in_time_is_infeasible() -> None:
     assert verdict(job(deadline="2026-10-02", current=RUNNING), OLD).kind == "infeasible"
     assert verdict(job(deadline="2026-01-01"), OLD).kind == "infeasible"
     assert verdict(job(budget_usd=1.0), OLD).kind == "infeasible"
+
+
+def test_a_plan_without_an_alternative_is_told_at_the_price_of_the_night() -> None:
+    found = verdict(job(deadline="2026-10-02"), replace(OLD, price=3.0), recorded=PLAN)
+    assert found.kind == "infeasible"
+    assert found.standing == replace(PLAN, usd=3.0)
 
 
 def test_another_size_at_the_same_offer_is_a_resize() -> None:

@@ -18,9 +18,10 @@ import sqlalchemy as sa
 from catalogs.errors import ClusterplanError, DataFileError, UsageError
 from optimizer.replan.book import Book
 from optimizer.replan.database import database_url, open_engine, writing
-from optimizer.replan.decide import Standing, Verdict
 from optimizer.replan.history import MIGRATIONS, History, Night, SourceBook, proposed_plans, standing_plans
 from optimizer.replan.lock import exclusive
+from optimizer.replan.standing import Standing
+from optimizer.replan.verdict import Verdict
 from tests.cli.conftest import Cli
 from tests.replan.conftest import FreshHistory
 from tests.replan.nights import Nights

@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 import pytest
 
 from optimizer.replan.chart import svg_page, text_chart
-from optimizer.replan.decide import Verdict
 from optimizer.replan.history import History, Night
 from optimizer.replan.history_view import diff, forgettable
+from optimizer.replan.verdict import Verdict
 from tests.cli.conftest import Cli, cli  # noqa: F401
 from tests.replan.test_history import PLAN, night
 
