@@ -176,6 +176,7 @@ CONFIGS: dict[str, Callable[[Model], Options]] = {
     "glm4": biased,
     "glm4_moe": lambda m: biased(m) | grouped(m) | {"use_qk_norm": m.qk_norm == "head"},
     "gpt2": gpt2,
+    "gpt_bigcode": lambda m: gpt2(m) | {"multi_query": m.kv_heads == 1},
     "gpt_neox": lambda m: common(m) | {"intermediate_size": m.ffn},
     "gpt_oss": local_experts,
     "gptj": gpt2,
@@ -193,6 +194,7 @@ CONFIGS: dict[str, Callable[[Model], Options]] = {
     "qwen2_moe": qwen_moe,
     "qwen3": dense,
     "qwen3_moe": qwen_moe,
+    "stablelm": lambda m: dense(m) | {"use_qkv_bias": m.qkv_bias},
     "starcoder2": lambda m: windowed(m) | {"residual_dropout": 0.1 * m.dropout},
 }
 LIKE = {"baichuan": "llama", "kimi_k2": "deepseek_v3"}
