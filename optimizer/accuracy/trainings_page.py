@@ -12,9 +12,6 @@ from optimizer.accuracy.trainings import Prediction, PublishedRun
 from optimizer.configuration import Configuration
 from optimizer.layout import Layout
 
-FAR = 0.2
-"""Error of the hours from which a training is listed as missed."""
-
 INTRO = """\
 Accelerator-hours and days of whole trainings, predicted twice:
 
@@ -33,6 +30,12 @@ SPEED_INTRO = """\
 The speed while training progresses, where it was published, holds no lost time at all. Errors are those of time: a
 minus is a prediction that is too fast. Layouts in italics are the fastest found: that of the training is not
 published, or cannot be predicted."""
+
+SPLIT_INTRO = """\
+The published hours over those of the fastest layout found are the product of what the published layout, software and
+network explain and of what remains: the error of the models, older releases and lost time that goodput does not
+know. Where the speed was published, *while training* is what remains of that, without any lost time. The constants are
+those of the prediction in the published layout."""
 
 NOTES_INTRO = "What the publications count and leave open, and how their software differs from what is predicted:"
 
@@ -173,15 +176,20 @@ def _findings(runs: Sequence[PublishedRun]) -> str:
             f"Of the {len(paces)} among them whose speed was published, the median error of the time while training is",
             f"{median(paces):.0%}.",
         ]
-    lines = [*sentences, "", f"More than {FAR:.0%} off in the published layout:", ""]
+    return "\n".join([*sentences, "", SPLIT_INTRO, "", _split(both), *_too_large(runs)])
+
+
+def _split(both: Sequence[_Both]) -> str:
+    """Published hours over those of the fastest layout: a product of what the published layout explains and the rest."""
+    rows = []
     for one in sorted(both, key=lambda each: each.error):
-        if abs(one.error) > FAR:
-            pace = _pace(one.run)
-            told = "speed not published" if pace is None else f"{pace:+.0%} of the time while training"
-            lines.append(
-                f"- {one.run.training.name}: {one.error:+.0%} of the hours, {told}; {one.configuration.profile}"
-            )
-    return "\n".join(lines + _too_large(runs))
+        rest, whole = 1.0 / (1.0 + one.error), 1.0 / (1.0 + one.free)
+        pace = _pace(one.run)
+        training = "" if pace is None else f"×{1.0 / (1.0 + pace):.2f}"
+        ratios = [f"×{ratio:.2f}" for ratio in (whole, whole / rest, rest)]
+        rows.append([_link(one.run.training), *ratios, training, one.configuration.profile])
+    head = ["run", "published / fastest found", "layout, software, network", "remains", "while training", "constants"]
+    return markdown_table(head, rows)
 
 
 @dataclass(frozen=True)

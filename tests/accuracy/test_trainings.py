@@ -123,5 +123,6 @@ def test_the_page_compares_hours_days_and_speeds(catalog: Catalog) -> None:
     assert "| 10.0 s a step | 8.0 | -20% |" in page
     assert "| 100 TFLOP/s of the model | 200 | -50% |" in page
     assert "the 1 trainings whose layout was published, the median error of the hours is 20% in it\nand 50% in" in page
+    assert f"{link} ×2.00 | ×1.60 | ×1.25 | ×1.25 | {known.profile} |" in page
     assert "Predicted to need more memory than there is, though they ran: made-up." in page
     assert "- made-up: no such training. Assumed in the layout: micro-batch" in page
