@@ -180,7 +180,7 @@ def _findings(runs: Sequence[PublishedRun]) -> str:
 
 
 def _split(both: Sequence[_Both]) -> str:
-    """Published hours over those of the fastest layout: a product of what the published layout explains and the rest."""
+    """Published hours over those of the fastest layout: what the published layout explains of them, and the rest."""
     rows = []
     for one in sorted(both, key=lambda each: each.error):
         rest, whole = 1.0 / (1.0 + one.error), 1.0 / (1.0 + one.free)
