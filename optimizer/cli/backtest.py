@@ -151,6 +151,8 @@ def _write_csv(path: Path, found: Backtest) -> None:
     import csv
     import io
 
+    from optimizer.atomic import write_atomically
+
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = ("once_usd", "replanned_usd", "hindsight_usd", "once_days", "replanned_days", "switches", "late")
@@ -160,6 +162,4 @@ def _write_csv(path: Path, found: Backtest) -> None:
         money = (f"{usd:.2f}" for usd in (one.once.usd, one.replanned.usd, one.hindsight_usd))
         days = (f"{days:.2f}" for days in (one.once.days, one.replanned.days))
         writer.writerow((one.job, one.begin, *money, *days, one.switches, int(one.replanned.late), plans[0], plans[-1]))
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text.getvalue(), "utf-8")
-    part.replace(path)
+    write_atomically(path, text.getvalue())

@@ -61,6 +61,7 @@ def calibrate(
     when = day or date.today().isoformat()
     if device == bool(runs):
         raise UsageError("calibrate needs either --runs FILE or --device")
+    _make_folder(out)
     if device:
         said = _from_device(opened, accelerator, framework, when, out)
     else:
@@ -73,6 +74,7 @@ def _from_runs(catalog: Catalog, paths: list[Path], when: str, out: Path, *, alo
     """Write the profiles of the runs; what to tell about them."""
     from catalogs.errors import DataFileError
     from catalogs.runs import read_runs
+    from optimizer.atomic import write_atomically
     from optimizer.calibration.profiles import calibrated, to_yaml
     from optimizer.measured.reading import run_table
 
@@ -81,7 +83,7 @@ def _from_runs(catalog: Catalog, paths: list[Path], when: str, out: Path, *, alo
         reasons = "; ".join(sorted({row.reason for row in skipped})) or "the file has no rows"
         raise DataFileError(f"{paths[0]}: no row can be predicted: {reasons}")
     profiles = calibrated(catalog, table, date=when, alone=alone)
-    _write(out, to_yaml(profiles))
+    write_atomically(out, to_yaml(profiles))
     said = []
     for one in profiles:
         kinds = {bool(moe) for c, moe in zip(table.combinations, table.is_moe, strict=True) if c == one.combination}
@@ -95,6 +97,7 @@ def _from_device(catalog: Catalog, accelerator: str, framework: str, when: str, 
     import os
 
     from catalogs.errors import UsageError
+    from optimizer.atomic import write_atomically
     from optimizer.calibration.device_bench import device_profile, measure
     from optimizer.calibration.profiles import to_yaml
     from optimizer.market import usual_framework
@@ -107,7 +110,7 @@ def _from_device(catalog: Catalog, accelerator: str, framework: str, when: str, 
     if os.environ.get("RANK", "0") != "0":
         return []
     profile = device_profile(catalog, record, name, "bf16", rates, date=when)
-    _write(out, to_yaml([profile]))
+    write_atomically(out, to_yaml([profile]))
     shapes = [f"matmul {m}x{n}x{k}: {rate / 1e12:.1f} TFLOP/s" for (m, n, k), rate in rates.gemm.items()]
     said = [*shapes, f"attention: {rates.attention / 1e12:.1f} TFLOP/s", f"copy: {rates.copy / 1e9:.0f} GB/s"]
     if rates.gather is not None:
@@ -115,11 +118,11 @@ def _from_device(catalog: Catalog, accelerator: str, framework: str, when: str, 
     return [*said, f"{profile.name}; written to {out}"]
 
 
-def _write(out: Path, text: str) -> None:
-    """Write a file; one that cannot be written is the user's to mend."""
+def _make_folder(out: Path) -> None:
+    """Make the folder of a file before minutes are spent on what goes into it."""
     from catalogs.errors import UsageError
 
     try:
-        out.write_text(text, encoding="utf-8")
+        out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"--out {out}: cannot be written ({error.strerror})") from None
+        raise UsageError(f"--out {out}: its folder cannot be made ({error.strerror})") from None

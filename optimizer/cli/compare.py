@@ -86,8 +86,9 @@ def compare(
     """
     from catalogs.errors import UsageError
     from catalogs.quantity import COUNT_UNITS, parse_positive
+    from optimizer.atomic import write_atomically
     from optimizer.cli.compare_view import show_comparison
-    from optimizer.cli.output import complain, emit_json
+    from optimizer.cli.output import emit_json
     from optimizer.compare import compare as find
     from optimizer.comparison.ownership import Terms
     from optimizer.memo.memo import memo
@@ -111,11 +112,7 @@ def compare(
         region=region,
     )
     if report is not None:
-        try:
-            report.write_text(memo(found, form=_typed(form), language=_typed(lang)), "utf-8")
-        except OSError as error:
-            complain(f"{report}: {error.strerror}")
-            raise typer.Exit(1) from None
+        write_atomically(report, memo(found, form=_typed(form), language=_typed(lang)))
     if json:
         emit_json(found.to_json())
     else:

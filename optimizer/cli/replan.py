@@ -128,7 +128,7 @@ def replan(
             dated = [one for one in recorded.numbers() if one[1] <= night_of.isoformat()]
             if not dated:
                 raise UsageError(f"history has no night up to {night_of}")
-            old = recorded.night(dated[-1][0])
+            old = recorded.night(max(dated, key=lambda one: (one[1], one[0]))[0])
             night = replay(old, recorded.last(before=old.id), opened, layouts)
             print_night(night, changed(night, recorded.last(before=old.id)), as_json=json)
             raise typer.Exit(night.exit_code)
@@ -141,6 +141,11 @@ def replan(
             books, notes = read_books(
                 [Source.parse(one) for one in prices], recorded.books(), opened, night_of, today, Limits(jump=jump)
             )
+            if last is not None and night_of < last.as_of:
+                notes = (
+                    *notes,
+                    f"this night is earlier than the last one recorded ({last.as_of}): is the clock right?",
+                )
             plans, accepted = accept_advice(accept or (), wanted, last, night_of)
             with progress_bar("deciding") as told_progress:
                 night = plan_night(

@@ -57,6 +57,7 @@ def validate(
     from catalogs.errors import UsageError
     from catalogs.runs import read_runs
     from optimizer.accuracy import validate as validation
+    from optimizer.atomic import write_atomically
     from optimizer.cli.layers import open_catalog
     from optimizer.cli.output import print_line
 
@@ -81,4 +82,4 @@ def validate(
     print_line(found.to_text())
     if out is not None:
         text = json.dumps(found.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
-        out.write_text(text + "\n", encoding="utf-8")
+        write_atomically(out, text + "\n")

@@ -214,11 +214,13 @@ def _leave(case: Case, standing: Standing, keep_usd: float) -> dict[str, Any]:
 
 
 def _flip(rules: Rules, best: Choice, now: Standing, keep_usd: float, leaving_usd: float) -> tuple[float | None, bool]:
-    """The price of the best plan's offer at which a move is just worth it, and whether it is so above that price."""
+    """The price of the best plan's offer at which a move is just worth it, and whether it is so above that price.
+
+    None where it is so at no price.
+    """
     if best.key != now.key or not now.follows:
-        return max(
-            (keep_usd - rules.needed_usd(keep_usd) - leaving_usd - best.energy_usd) / best.usd_per_price, 0.0
-        ), False
+        price = (keep_usd - rules.needed_usd(keep_usd) - leaving_usd - best.energy_usd) / best.usd_per_price
+        return (price if price > 0 else None), False
     # Another size of the same offer: both costs are in proportion to the one price.
     stay, go = keep_usd / now.usd, best.usd_per_price
     if go >= stay * (1 - rules.min_saving_share):

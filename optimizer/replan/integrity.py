@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from catalogs.errors import DataFileError
 from optimizer.replan.book import Book, Quote
 from optimizer.replan.formats import Problem
+from optimizer.replan.offer_key import offer_words
 
 CONFIRMED_WITHIN = 0.1
 """A jump is believed when the next book repeats it within this share."""
@@ -96,7 +97,8 @@ def check(
     book = Book.of(kept)
     notes = [f"{origin}: {one.reason}, line {one.line}: row not used" for one in found]
     notes += [
-        f"{key}: {price:g} is more than {limits.jump:g} times away from the last price; held back until it is repeated"
+        f"{offer_words(key)}: {price:g} is more than {limits.jump:g} times away from the last price; "
+        "held back until it is repeated"
         for key, price in sorted(quarantined.items())
     ]
     age = (as_of - datetime.date.fromisoformat(book.date)).days

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from catalogs.catalog import Catalog
 from catalogs.errors import DataFileError, UsageError
 from catalogs.loading import read_yaml
+from catalogs.naming import unknown_name
 from catalogs.offer import Tenure
 from catalogs.quantity import BYTE_UNITS, COUNT_UNITS, parse_positive
 from optimizer.job import Job, RecoveryName
@@ -190,7 +191,12 @@ def jobs_of(content: list[Any], catalog: Catalog, rules: Rules, origin: str) -> 
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise DataFileError(f"{origin}: job {name!r}: field {where}: {first['msg']}") from None
+            said = first["msg"]
+            if first["type"] == "extra_forbidden":
+                said = (
+                    unknown_name("field", where, JobEntry.model_fields) if len(first["loc"]) == 1 else "unknown field"
+                )
+            raise DataFileError(f"{origin}: job {name!r}: field {where}: {said}") from None
         except UsageError as error:
             raise DataFileError(f"{origin}: job {name!r}: {error}") from None
     names = [one.name for one in jobs]

@@ -16,6 +16,7 @@ from optimizer.replan.history import Night, SourceBook, proposed_plans, standing
 from optimizer.replan.integrity import Limits, check
 from optimizer.replan.jobs import JobsFile, Rules, jobs_of
 from optimizer.replan.layouts_cache import LayoutCache, formulas_digest
+from optimizer.replan.offer_key import offer_words
 from optimizer.replan.reprice import Market
 from optimizer.replan.sources import Source
 from optimizer.replan.standing import Standing, standing_of
@@ -65,10 +66,11 @@ def read_books(
             if good is None:
                 raise
             age = (as_of - datetime.date.fromisoformat(good.book.date)).days
-            notes.append(f"{error}; the last good prices are used, {age} days old ({good.book.date})")
+            old = f"{age} days old" if age >= 0 else "later than this night"
+            notes.append(f"{error}; the last good prices are used, {old} ({good.book.date})")
             books.append(SourceBook(source.where, good.book, good.held, fresh=False))
             continue
-        notes += [*checked.notes, *(f"{key}: no longer offered" for key in checked.vanished)]
+        notes += [*checked.notes, *(f"{offer_words(key)}: no longer offered" for key in checked.vanished)]
         books.append(SourceBook(source.where, checked.book, checked.quarantined))
     return tuple(books), tuple(notes)
 

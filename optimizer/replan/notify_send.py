@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import smtplib
 import urllib.error
@@ -16,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from catalogs.errors import UsageError
+from optimizer.atomic import write_atomically
 
 TIMEOUT_S = 10.0
 
@@ -72,15 +72,10 @@ def write_file(path: Path, body: str) -> None:
     Raises:
         UnsentError: it cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise UnsentError(f"cannot be written ({error.strerror})") from None
+        write_atomically(path, body)
+    except UsageError as error:
+        raise UnsentError(str(error).removeprefix(f"{path}: ")) from None
 
 
 def post(address: str, body: str, key: str, token: str = "") -> None:

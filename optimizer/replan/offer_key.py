@@ -59,6 +59,15 @@ def offer_key(provider: str, region: str, instance: str, accelerator: str, per_u
     return SEPARATOR.join((provider.lower(), region, instance, accelerator, str(per_unit), tenure))
 
 
+def price_unit(key: str) -> str:
+    """What prices of an offer are told in, whatever its book has them in.
+
+    >>> price_unit("gcp|us-east4|a3-highgpu-8g|h100-sxm-80g|8|on_demand")
+    'USD per accelerator-hour'
+    """
+    return "USD per server" if OfferKey.of(key).tenure == "purchase" else "USD per accelerator-hour"
+
+
 def offer_words(key: str) -> str:
     """An offer of a price book as a reader names it.
 

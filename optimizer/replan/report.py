@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optimizer.replan.history import Night
-from optimizer.replan.offer_key import offer_words
+from optimizer.replan.offer_key import offer_words, price_unit
 from optimizer.replan.verdict import Verdict
 
 NEWS_LINES, NOTE_LINES = 30, 5
@@ -57,10 +57,10 @@ def sentence(one: Verdict) -> str:
 
 def flip(one: Verdict) -> str:
     """The price at which a verdict would change, in words (nothing where there is none)."""
-    if one.flips_at is None or one.flips_key is None:
+    if not one.flips_at or one.flips_key is None:
         return ""
     way = "above" if one.flips_above else "below"
-    return f"changes when {offer_words(one.flips_key)} is {way} {one.flips_at:.4g} USD"
+    return f"changes when {offer_words(one.flips_key)} is {way} {one.flips_at:.4g} {price_unit(one.flips_key)}"
 
 
 def document(night: Night, news: Sequence[Verdict], *, repeated: bool = False) -> dict[str, Any]:

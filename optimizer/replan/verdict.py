@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from optimizer.replan.jobs import Rules
-from optimizer.replan.offer_key import offer_words
+from optimizer.replan.offer_key import offer_words, price_unit
 from optimizer.replan.standing import Standing
 
 Kind = Literal["start", "keep", "switch", "resize", "warn", "infeasible"]
@@ -91,8 +91,7 @@ def with_news(verdict: Verdict, before: Verdict | None, rules: Rules) -> Verdict
         return replace(verdict, told_usd=plan.usd)
     if plan.usd <= told * (1 + rules.news_share):
         return replace(verdict, told_usd=told)
-    unit = "server" if plan.tenure == "purchase" else "accelerator-hour"
-    words = f"{offer_words(plan.key)} went from {told:.4g} to {plan.usd:.4g} USD per {unit}"
+    words = f"{offer_words(plan.key)} went from {told:.4g} to {plan.usd:.4g} {price_unit(plan.key)}"
     if verdict.keep_usd is not None:
         more = verdict.keep_usd * (1 - told / plan.usd)
         words += f", so what is left costs {verdict.keep_usd:,.0f} USD, {more:,.0f} more"

@@ -195,7 +195,7 @@ def test_more_confidence_never_costs_less(capsys: pytest.CaptureFixture[str]) ->
         (["--lang", "fr"], 2, "en, zh"),
         (["--currency", "XXX"], 2, "unknown currency"),
         (["--budget", "$10"], 4, "nothing meets"),
-        (["--report", "/nowhere/memo.md"], 1, "No such file"),
+        (["--report", "/nowhere/memo.md"], 2, "No such file"),
     ],
 )
 def test_refusals(more: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:

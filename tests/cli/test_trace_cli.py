@@ -96,7 +96,7 @@ def test_a_trace_replaces_the_old_one_and_leaves_nothing_behind(cli: Cli, tmp_pa
 def test_what_cannot_be_written_is_said(cli: Cli, tmp_path: Path) -> None:
     done = cli(*BASE, *LAYOUTS["no pipeline"], "--trace", str(tmp_path / "missing" / "trace.json"))
     assert done.code == 2
-    assert "cannot write" in done.err
+    assert "cannot be written" in done.err
 
 
 def test_a_trace_nobody_can_open_is_refused(cli: Cli, tmp_path: Path) -> None:

@@ -68,6 +68,13 @@ def test_the_verdict_changes_exactly_at_the_stated_price() -> None:
     assert above.flips_at == pytest.approx(first.flips_at)
 
 
+def test_no_price_is_told_where_none_would_change_the_verdict() -> None:
+    found = verdict(job(current=RUNNING, switching={"penalty_usd": 1e9}), OLD, NEW)
+    assert found.kind == "keep"
+    assert found.flips_key != NEW.key
+    assert found.flips_at is None or found.flips_at > 0
+
+
 def test_the_figures_of_a_verdict_add_up() -> None:
     found = verdict(job(current=RUNNING), OLD, NEW)
     assert found.keep_usd is not None
@@ -264,7 +271,7 @@ def test_verdicts_survive_storage() -> None:
         ("- name: a\n", "job 'a': field model"),
         ("- {name: a, model: llama-3-8b, tokens: many}\n", "job 'a': tokens"),
         ("- {name: a, model: nobody, tokens: 1T}\n", "job 'a'.*nobody"),
-        ("- {name: a, model: llama-3-8b, tokens: 1T, deadlin: 2026-01-01}\n", "deadlin"),
+        ("- {name: a, model: llama-3-8b, tokens: 1T, deadlin: 2026-01-01}\n", "did you mean deadline"),
         ("- {name: a, model: llama-3-8b, tokens: 1T, hardware: [h10]}\n", "h10"),
         ("- {name: a, model: llama-3-8b, tokens: 1T}\n- {name: a, model: llama-3-8b, tokens: 1T}\n", "twice"),
         ("- {name: a, model: llama-3-8b, tokens: 1T, offers: [some-offer]}\n", "ways of paying"),

@@ -304,6 +304,8 @@ def test_nights_at_the_command_line(tmp_path: Path, nights: Nights, warm_cli: Cl
     assert (kept.code, kept.out["news"]) == (10, [])
     assert "last good prices" in str(kept.out["notes"])
     assert nights.run("2026-10-25", "--prices", str(tmp_path / "prices.csv")).code == 2  # twice
+    back = nights.run("2026-10-10")
+    assert "earlier than the last recorded one (2026-10-22): is the clock right?" in str(back.out["notes"])
     replayed = cli(
         "replan", "--history", history_url, "--as-of", "2026-10-21", "--cache", str(tmp_path / "l"), "--json"
     )
