@@ -191,11 +191,9 @@ def jobs_of(content: list[Any], catalog: Catalog, rules: Rules, origin: str) -> 
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            said = first["msg"]
+            said, known = first["msg"], JobEntry.model_fields
             if first["type"] == "extra_forbidden":
-                said = (
-                    unknown_name("field", where, JobEntry.model_fields) if len(first["loc"]) == 1 else "unknown field"
-                )
+                said = unknown_name("field", where, known) if where == first["loc"][0] else "unknown field"
             raise DataFileError(f"{origin}: job {name!r}: field {where}: {said}") from None
         except UsageError as error:
             raise DataFileError(f"{origin}: job {name!r}: {error}") from None
