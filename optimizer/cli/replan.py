@@ -144,7 +144,7 @@ def replan(
             if last is not None and night_of < last.as_of:
                 notes = (
                     *notes,
-                    f"this night is earlier than the last one recorded ({last.as_of}): is the clock right?",
+                    f"this night is earlier than the last recorded one ({last.as_of}): is the clock right?",
                 )
             plans, accepted = accept_advice(accept or (), wanted, last, night_of)
             with progress_bar("deciding") as told_progress:
