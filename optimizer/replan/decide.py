@@ -10,10 +10,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from costmodels.bill import HOUR_S
 from costmodels.run import DAY_S
 from optimizer.replan.case import Case, Kept
-from optimizer.replan.jobs import PlannedJob, Rules
+from optimizer.replan.jobs import PlannedJob
 from optimizer.replan.offer_key import OfferKey
 from optimizer.replan.reprice import Choice, Market
 from optimizer.replan.standing import Standing
@@ -42,7 +41,7 @@ def decide(
         return _first(case, best)
     kept = case.kept()
     if best is None:
-        return _no_choice(case, kept)
+        return _no_choice(case, case.standing, kept)
     change = _Change(case, case.standing, best)
     if kept is None:
         return _lost(change)
@@ -66,31 +65,24 @@ class _Change:
     best: Choice
 
     @property
-    def leaving_usd(self) -> float:
-        """The part that is paid for leaving."""
-        return self.case.exit_usd(self.best)
-
-    @property
     def usd(self) -> float:
         """What the rest costs on it, the move included."""
-        return self.best.cost_usd + self.leaving_usd
+        return self.case.change_usd(self.best)
+
+    @property
+    def fixed_usd(self) -> float:
+        """The part that does not follow its price."""
+        return self.best.energy_usd + self.case.exit_usd(self.best)
 
     @property
     def move_usd(self) -> float:
-        """The part that is the move."""
-        best = self.best
-        without_loss = max(best.usd_per_price - best.accelerators * self.case.lost_s / HOUR_S, 0.0)
-        return self.leaving_usd + (best.usd_per_price - without_loss) * best.usd
+        """The part that is the move: leaving, and the hours in which nothing is trained."""
+        return self.case.exit_usd(self.best) + self.best.lost_usd
 
     @property
     def too_dear(self) -> bool:
         """Whether it costs more than is left."""
         return self.usd > self.case.budget_usd
-
-    @property
-    def none(self) -> bool:
-        """Whether it is the plan that stands."""
-        return (self.best.key, self.best.accelerators) == (self.standing.key, self.standing.accelerators)
 
     @property
     def verdict(self) -> Verdict:
@@ -110,31 +102,31 @@ def _first(case: Case, best: Choice | None) -> Verdict:
     if best is None:
         return Verdict(name, "infeasible", "no cluster on offer ends in time")
     if best.cost_usd > budget:
-        return Verdict(
-            name, "infeasible", f"the cheapest plan costs {best.cost_usd:,.0f} USD, above the budget",
-            change_usd=best.cost_usd, flips_at=max((budget - best.energy_usd) / best.usd_per_price, 0.0),
-            flips_key=best.key,
-        )  # fmt: skip
+        reason = f"the cheapest plan costs {best.cost_usd:,.0f} USD, above the budget"
+        flip = _flip(best.key, _price(budget, best.usd_per_price, best.energy_usd), above=False)
+        return Verdict(name, "infeasible", reason, change_usd=best.cost_usd, **flip)
     other = case.best(without=best.key)
-    leave = None
-    if other is not None:
-        leave = (case.job.rules.leave_usd(other.cost_usd) - best.energy_usd) / best.usd_per_price
+    most = min(budget, math.inf if other is None else case.job.rules.leave_usd(other.cost_usd))
     return Verdict(
         name, "start", f"first plan: {_told(best)}, {best.cost_usd:,.0f} USD, {best.wall_s / DAY_S:.1f} days",
         target=case.target(best), change_usd=best.cost_usd, ends=_date_after(case.begin, best.wall_s),
-        flips_at=leave, flips_key=best.key if leave is not None else None, flips_above=True,
+        **_flip(best.key, _price(most, best.usd_per_price, best.energy_usd), above=True),
     )  # fmt: skip
 
 
-def _no_choice(case: Case, kept: Kept | None) -> Verdict:
-    """Nothing on offer ends in time, a move included."""
-    name, ends = case.job.name, _date_after(case.begin, kept.wall_s) if kept else None
-    if kept is not None and kept.wall_s <= case.time_s:
-        return Verdict(name, "keep", "no other plan ends in time", case.standing, keep_usd=kept.usd, ends=ends)
-    return Verdict(
-        name, "infeasible", "neither the standing plan nor any cluster on offer ends before the deadline",
-        case.standing, keep_usd=kept.usd if kept else None, ends=ends,
-    )  # fmt: skip
+def _no_choice(case: Case, standing: Standing, kept: Kept | None) -> Verdict:
+    """Nothing else on offer ends in time, a move included."""
+    base = Verdict(case.job.name, "infeasible", "", standing)
+    if kept is not None:
+        base = replace(base, keep_usd=kept.usd, ends=_date_after(case.begin, kept.wall_s))
+    if kept is None or kept.wall_s > case.time_s:
+        reason = "neither the standing plan nor any cluster on offer ends before the deadline"
+        return replace(base, reason=reason)
+    if kept.usd > case.budget_usd:
+        reason = f"costs {kept.usd:,.0f} USD, above the budget; no other plan ends in time"
+        return replace(base, reason=reason, **_stay(case, standing, kept, case.budget_usd, above=False))
+    flip = _stay(case, standing, kept, case.budget_usd)
+    return replace(base, kind="keep", reason="no other plan ends in time", **flip)
 
 
 def _lost(change: _Change) -> Verdict:
@@ -155,7 +147,7 @@ def _at_risk(change: _Change, kept: Kept) -> Verdict:
         if kept.usd > case.budget_usd:
             return _too_dear(change, base, "nothing")
         return replace(base, kind="warn", reason=f"{why}; no plan within the budget ends in time")
-    if change.none:
+    if change.standing.same(change.best):
         return replace(base, kind="warn", reason=f"{why}; as predicted it would not: find out what slows it down")
     reason = f"{why}; {_told(change.best)} ends in time for {change.usd:,.0f} USD, the move included"
     return replace(base, kind="warn", target=case.target(change.best), reason=reason)
@@ -163,70 +155,92 @@ def _at_risk(change: _Change, kept: Kept) -> Verdict:
 
 def _too_dear(change: _Change, base: Verdict, what: str) -> Verdict:
     best, budget_usd = change.best, change.case.budget_usd
-    other_usd = change.usd - best.usd_per_price * best.usd
-    return replace(
-        base, kind="infeasible", reason=f"{what} costs less than the {budget_usd:,.0f} USD that are left",
-        flips_at=max((budget_usd - other_usd) / best.usd_per_price, 0.0), flips_key=best.key,
-    )  # fmt: skip
+    reason = f"{what} costs less than the {budget_usd:,.0f} USD that are left"
+    flip = _flip(best.key, _price(budget_usd, best.usd_per_price, change.fixed_usd), above=False)
+    return replace(base, kind="infeasible", reason=reason, **flip)
 
 
 def _weighed(change: _Change, kept: Kept) -> Verdict:
     """The standing plan would do: whether another one saves enough."""
     case, standing, best, rules = change.case, change.standing, change.best, change.case.job.rules
     base = change.against(kept)
-    if change.none:
+    if standing.same(best):
         same = replace(base, saving_usd=0.0, move_usd=0.0, change_usd=kept.usd, reason="still the cheapest plan")
-        return replace(same, **_leave(case, standing, kept.usd))
-    flips, wins_above = _flip(rules, best, standing, kept.usd, change.leaving_usd)
-    found = {"flips_at": flips, "flips_key": best.key, "flips_above": wins_above}
-    base = replace(base, **(_leave(case, standing, kept.usd) if flips is None else found))
+        return replace(same, **_leave(case, standing, kept))
+    worth_from, above = _worth_from(change, kept)
     saving, needed = kept.usd - change.usd, rules.needed_usd(kept.usd)
-    if saving < needed:
+    rest = (case.as_of - datetime.date.fromisoformat(standing.since)).days
+    resting = rest < rules.cool_down_days
+    if saving >= needed and not resting:
+        share = saving / kept.usd
+        return replace(
+            base,
+            kind="resize" if best.key == standing.key else "switch",
+            target=case.target(best),
+            reason=f"{_told(best)} saves {saving:,.0f} USD ({share:.0%} of what is left), the move included",
+            **_flip(best.key, worth_from, above=not above),
+        )
+    if saving >= needed:
+        days = rules.cool_down_days - rest
+        reason = f"{saving:,.0f} USD could be saved, but the last move is {rest} days old; {days:g} to go"
+    elif saving > 0:
         reason = (
             f"the best other plan saves {saving:,.0f} USD, less than the {needed:,.0f} USD that make a move worth it"
-            if saving > 0
-            else f"every other plan costs more, the best one {-saving:,.0f} USD"
         )
-        return replace(base, reason=reason)
-    rest = (case.as_of - datetime.date.fromisoformat(standing.since)).days
-    if rest < rules.cool_down_days:
-        days = rules.cool_down_days - rest
-        return replace(
-            base, reason=f"{saving:,.0f} USD could be saved, but the last move is {rest} days old; {days:g} to go"
-        )
-    return replace(
-        base,
-        kind="resize" if best.key == standing.key else "switch",
-        target=case.target(best),
-        flips_above=not wins_above,
-        reason=f"{_told(best)} saves {saving:,.0f} USD ({saving / kept.usd:.0%} of what is left), the move included",
-    )
+    else:
+        reason = f"every other plan costs more, the best one {-saving:,.0f} USD"
+    if resting:
+        # No other price moves a job that has just moved.
+        flip = _stay(case, standing, kept, case.budget_usd)
+    elif worth_from is None:
+        flip = _leave(case, standing, kept)
+    else:
+        flip = _flip(best.key, worth_from, above=above)
+    return replace(base, reason=reason, **flip)
 
 
-def _leave(case: Case, standing: Standing, keep_usd: float) -> dict[str, Any]:
-    """From which price of its own offer on the standing plan would be left for another offer."""
+def _leave(case: Case, standing: Standing, kept: Kept) -> dict[str, Any]:
+    """From which price of its own offer on the standing plan would be left for another offer, or exceed the budget."""
     other = case.best(without=standing.key) if standing.follows else None
-    if other is None:
+    leave_usd = math.inf if other is None else case.job.rules.leave_usd(case.change_usd(other))
+    return _stay(case, standing, kept, min(leave_usd, case.budget_usd))
+
+
+def _stay(case: Case, standing: Standing, kept: Kept, usd: float, *, above: bool = True) -> dict[str, Any]:
+    """The price of its own offer at which staying on the standing plan costs so much."""
+    if not standing.follows:
         return {}
-    # What it costs to stay is in proportion to its price.
-    cost_usd = case.job.rules.leave_usd(other.cost_usd + case.exit_usd(other))
-    return {"flips_at": standing.usd * cost_usd / keep_usd, "flips_key": standing.key, "flips_above": True}
+    return _flip(standing.key, _price(usd, kept.usd_per_price, kept.energy_usd), above=above)
 
 
-def _flip(rules: Rules, best: Choice, now: Standing, keep_usd: float, leaving_usd: float) -> tuple[float | None, bool]:
+def _worth_from(change: _Change, kept: Kept) -> tuple[float | None, bool]:
     """The price of the best plan's offer at which a move is just worth it, and whether it is so above that price.
 
     None where it is so at no price.
     """
+    best, now, rules = change.best, change.standing, change.case.job.rules
     if best.key != now.key or not now.follows:
-        price = (keep_usd - rules.needed_usd(keep_usd) - leaving_usd - best.energy_usd) / best.usd_per_price
-        return (price if price > 0 else None), False
-    # Another size of the same offer: both costs are in proportion to the one price.
-    stay, go = keep_usd / now.usd, best.usd_per_price
-    if go >= stay * (1 - rules.min_saving_share):
+        return _price(kept.usd - rules.needed_usd(kept.usd), best.usd_per_price, change.fixed_usd), False
+    # Another size of the same offer: both costs follow the one price. The saving must be enough in dollars and as a
+    # share of what it costs to stay.
+    stay, go, more_usd = kept.usd_per_price, best.usd_per_price, change.fixed_usd - kept.energy_usd
+    part = 1 - rules.min_saving_share
+    if go >= stay * part:
         return None, True
-    share = stay * (1 - rules.min_saving_share) - go
-    return max((rules.min_saving_usd + leaving_usd) / (stay - go), leaving_usd / share), True
+    share_usd = change.fixed_usd - kept.energy_usd * part
+    price = max((rules.min_saving_usd + more_usd) / (stay - go), share_usd / (stay * part - go))
+    return (price if price > 0.0 else None), True
+
+
+def _price(usd: float, usd_per_price: float, fixed_usd: float) -> float | None:
+    """The price at which something costs so much; None where no price is so high or so low."""
+    price = (usd - fixed_usd) / usd_per_price
+    return price if 0.0 < price < math.inf else None
+
+
+def _flip(key: str, price: float | None, *, above: bool) -> dict[str, Any]:
+    """The fields of a verdict that say at which price of which offer it would change."""
+    return {} if price is None else {"flips_at": price, "flips_key": key, "flips_above": above}
 
 
 def _told(choice: Choice) -> str:

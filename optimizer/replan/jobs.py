@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,13 @@ from catalogs.naming import unknown_name
 from catalogs.offer import Tenure
 from catalogs.quantity import BYTE_UNITS, COUNT_UNITS, parse_positive
 from optimizer.job import Job, RecoveryName
-from optimizer.replan.offer_key import offer_key
+from optimizer.replan.offer_key import SEPARATOR, offer_key
 from optimizer.request import read_job
 
 Day = datetime.date
+
+_PART = rf"^[^{re.escape(SEPARATOR)}]*$"
+"""What a part of an offer's key may be."""
 
 
 class _Entry(BaseModel):
@@ -82,9 +86,9 @@ class Current(_Entry):
         spent_usd: money spent so far.
     """
 
-    provider: str
-    region: str = ""
-    instance: str = ""
+    provider: str = Field(pattern=_PART)
+    region: str = Field(default="", pattern=_PART)
+    instance: str = Field(default="", pattern=_PART)
     accelerator: str
     accelerators_per_server: int = Field(default=8, gt=0)
     tenure: Tenure = "on_demand"
@@ -228,7 +232,7 @@ def _planned(entry: JobEntry, catalog: Catalog, rules: Rules) -> PlannedJob:
             f"offers: {', '.join(job.offers)}: offers of a price book change, name ways of paying "
             f"({', '.join(get_args(Tenure))}, rent, reserved, all)"
         )
-    for name in entry.hardware:
+    for name in (*entry.hardware, *([current.accelerator] if current else [])):
         catalog.find("accelerators", name)
     done = read(current.tokens_done, "tokens_done") if current and current.tokens_done else 0.0
     if done >= job.tokens:

@@ -35,9 +35,9 @@ class OfferKey(NamedTuple):
         return cls(provider, region, instance, accelerator, int(per_unit), tenure)  # type: ignore[arg-type]
 
     @property
-    def place(self) -> tuple[str, str]:
-        """Provider and region: data that leaves them is paid for."""
-        return self.provider, self.region
+    def place(self) -> str:
+        """Provider and region, which data pays to leave, as the start of every key there."""
+        return SEPARATOR.join((self.provider, self.region, ""))
 
     @property
     def seller(self) -> str:

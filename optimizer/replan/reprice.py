@@ -12,6 +12,7 @@ from catalogs.catalog import Catalog
 from catalogs.errors import UnsupportedError
 from catalogs.offer import Tenure
 from costmodels.bill import HOUR_S
+from costmodels.columns import Column
 from optimizer.job import Job
 from optimizer.market import sites
 from optimizer.replan.book import TENURES, Book, with_book
@@ -32,6 +33,7 @@ class Choice:
         cost_usd: what the rest costs, term or purchase included.
         usd_per_price: dollars of cost per dollar of price (accelerator-hours charged; servers and spares when bought).
         energy_usd: the part that does not follow the price.
+        lost_usd: what the seconds lost at the start cost.
         layout: degrees by name.
     """
 
@@ -43,6 +45,7 @@ class Choice:
     cost_usd: float
     usd_per_price: float
     energy_usd: float
+    lost_usd: float
     layout: dict[str, int]
 
     @property
@@ -129,7 +132,7 @@ class Market:
         return None if quote is None else quote.per_accelerator * self.catalog.currencies[quote.currency.lower()].usd
 
     def best(
-        self, job: Job, share_left: float, deadline_s: float, lost_s: float = 0.0, without: str = ""
+        self, job: Job, share_left: float, deadline_s: float, lost_s: float = 0.0, without: str = "", place: str = ""
     ) -> Choice | None:
         """The cheapest cluster of all offers that ends in time.
 
@@ -139,17 +142,17 @@ class Market:
             deadline_s: seconds left.
             lost_s: seconds that pass (and are paid) before the new cluster trains.
             without: key of an offer that is left out.
+            place: with what the keys of offers begin that are considered.
         """
         best: Choice | None = None
         for stall in self._scan(job):
             if best is not None and stall.floor_usd * share_left > best.cost_usd:
                 break
-            row = 0
-            if stall.ladder.offers[0] == without:
-                row = 1
-            elif stall.ladder.beaten and not without:
+            if stall.ladder.beaten and not (without or place):
                 continue
-            if row == len(stall.ladder.offers):
+            offers = enumerate(stall.ladder.offers)
+            row = next((row for row, key in offers if key != without and key.startswith(place)), None)
+            if row is None:
                 continue
             choice = _cheapest(stall, row, share_left, deadline_s, lost_s)
             if choice is not None and (best is None or choice.order < best.order):
@@ -238,10 +241,7 @@ def _cheapest(
     """The cheapest cluster (of a given size) at one price that ends in time and can be had."""
     site, layouts, ladder = stall.site, stall.layouts, stall.ladder
     wall_s = layouts.wall_s * share_left + lost_s
-    bill = ladder.tariff.components(layouts.accelerators, wall_s)
-    fixed = np.asarray(bill.pop("energy", np.zeros_like(wall_s)))
-    # What the price of the tariff buys, for any price of the ladder.
-    charged = np.asarray(sum(bill.values(), start=np.zeros_like(wall_s))) / ladder.tariff.price.usd
+    charged, fixed = _charged(ladder.tariff, layouts.accelerators, wall_s)
     usd = float(ladder.usd[row])
     possible = (wall_s <= deadline_s) & (layouts.accelerators <= ladder.tariff.max_accelerators)
     if accelerators is not None:
@@ -253,6 +253,10 @@ def _cheapest(
     # Of equal costs the faster cluster (of equal times there is only the smallest one).
     equal = np.flatnonzero(cost == least)
     place = int(equal[np.argmin(wall_s[equal])])
+    lost_usd = 0.0
+    if lost_s:
+        sooner, beside = _charged(ladder.tariff, layouts.accelerators[place], wall_s[place] - lost_s)
+        lost_usd = float(cost[place] - (sooner * usd + beside))
     return Choice(
         key=ladder.offers[row],
         accelerator=site.accelerator.name,
@@ -262,5 +266,13 @@ def _cheapest(
         cost_usd=float(cost[place]),
         usd_per_price=float(charged[place]),
         energy_usd=float(fixed[place]),
+        lost_usd=lost_usd,
         layout=layouts.layout(place),
     )
+
+
+def _charged(tariff: Tariff, accelerators: Column, wall_s: Column) -> tuple[Column, Column]:
+    """Dollars per dollar of price, whatever the price, and dollars that do not follow it."""
+    bill = tariff.components(accelerators, wall_s)
+    fixed = np.asarray(bill.pop("energy", np.zeros_like(wall_s)))
+    return np.asarray(sum(bill.values(), start=np.zeros_like(wall_s))) / tariff.price.usd, fixed

@@ -12,7 +12,7 @@ from costmodels.bill import HOUR_S
 from costmodels.run import DAY_S
 from optimizer.replan.jobs import PlannedJob
 from optimizer.replan.offer_key import OfferKey
-from optimizer.replan.reprice import Market
+from optimizer.replan.reprice import Choice, Market
 from optimizer.tariff import COMMITMENT_S
 
 COMMITTED = ("reserved_1y", "reserved_3y", "capacity_block", "purchase")
@@ -66,6 +66,10 @@ class Standing:
         if not self.running:
             return term_s
         return max(term_s - (as_of - datetime.date.fromisoformat(self.since)).days * DAY_S, 0.0)
+
+    def same(self, choice: Choice) -> bool:
+        """Whether a choice is this cluster at this offer."""
+        return (choice.key, choice.accelerators) == (self.key, self.accelerators)
 
     def priced(self, market: Market) -> Standing:
         """At tonight's price, or at its last known one where the offer vanished or is a contract."""

@@ -139,6 +139,79 @@ def test_nothing_in_time_is_infeasible() -> None:
     assert verdict(job(budget_usd=1.0), OLD).kind == "infeasible"
 
 
+def test_data_that_need_not_leave_is_part_of_the_choice() -> None:
+    """Egress costs more than the lower price of another region saves."""
+    near = replace(quote("a100-sxm-80g", 1.2), instance="box2")
+    running = job(current=RUNNING | {"tokens_done": "400B"}, switching={"checkpoint": "5TB", "egress_usd_per_gb": 0.09})
+    found = verdict(running, OLD, NEW, near)
+    alone = verdict(running, OLD, NEW)
+    assert (found.kind, found.target and found.target.key) == ("switch", near.key)
+    assert (alone.change_usd or 0.0) > (found.change_usd or 0.0)
+    free = job(current=RUNNING | {"tokens_done": "400B"}, switching={"egress_usd_per_gb": 0.0})
+    assert (verdict(free, OLD, NEW, near).target or PLAN).key == NEW.key
+
+
+def test_a_job_with_a_contract_is_compared_with_what_others_ask_not_with_its_own_offer() -> None:
+    """Its own cluster at the book's price is no plan to move to, and must not hide one that is."""
+    dear = job(current=RUNNING | {"usd_per_accelerator_hour": 4.0, "accelerators": 8})
+    own = replace(OLD, price=0.9)
+    assert (verdict(dear, own, NEW).target or PLAN).key == NEW.key
+    alone = verdict(dear, own)
+    assert (alone.kind, alone.reason) == ("keep", "no other plan ends in time")
+
+
+def test_an_advice_above_the_budget_is_not_held() -> None:
+    first = verdict(job(), OLD, NEW)
+    assert first.change_usd is not None
+    cheaper = quote("a100-sxm-80g", 0.999, region="r3")
+    poor = job(budget_usd=first.change_usd * 0.9995)
+    assert verdict(poor, OLD, NEW, proposed=first.target).kind == "infeasible"
+    found = verdict(poor, OLD, NEW, cheaper, proposed=first.target)
+    assert (found.kind, found.target and found.target.key) == ("start", cheaper.key)
+
+
+def test_a_plan_above_the_budget_without_an_alternative_is_infeasible() -> None:
+    """No move ends in time, for the hours it loses."""
+    running = RUNNING | {"tokens_done": "499.9B", "tokens_per_s": 2e4}
+    hasty = job(current=running, deadline="2026-10-02", budget_usd=10.0, switching={"lost_hours": 24})
+    found = verdict(hasty, OLD)
+    assert (found.kind, found.reason) == ("infeasible", "costs 89 USD, above the budget; no other plan ends in time")
+    price = found.flips_at or 0.0
+    assert verdict(hasty, replace(OLD, price=price * (1 - 1e-6))).kind == "keep"
+    assert verdict(hasty, replace(OLD, price=price * (1 + 1e-6))).kind == "infeasible"
+
+
+@pytest.mark.parametrize(
+    ("tenure", "price", "hours"),
+    [("on_demand", 1.0, 6.0), ("reserved_1y", 0.3, 0.0), ("purchase", 0.5, None)],
+)
+def test_a_move_costs_the_lost_hours_where_hours_are_paid(tenure: Any, price: float, hours: float | None) -> None:
+    """A reservation is paid to its end however long the job takes; bought servers take only electricity."""
+    to = replace(OLD, tenure=tenure, price=price, unit="server" if tenure == "purchase" else OLD.unit)
+    found = verdict(job(current=RUNNING | {"instance": "other", "usd_per_accelerator_hour": 90.0}), to)
+    assert found.target is not None
+    if hours is None:
+        assert 0.0 < (found.move_usd or 0.0) < 6.0 * found.target.accelerators * 0.2  # dollars of electricity per hour
+    else:
+        assert found.move_usd == pytest.approx(found.target.accelerators * hours * price, abs=1e-9)
+
+
+def test_a_purchase_that_is_accepted_still_costs_what_it_was_advised_at() -> None:
+    bought = replace(OLD, tenure="purchase", price=1000.0, unit="server")
+    first = verdict(job(), bought)
+    kept = verdict(job(), bought, recorded=first.target)
+    assert (first.kind, kept.kind) == ("start", "keep")
+    assert kept.keep_usd == pytest.approx(first.change_usd)  # with spares and electricity
+
+
+def test_no_price_moves_a_job_that_has_just_moved() -> None:
+    found = verdict(job(current=RUNNING | {"since": "2026-09-28"}), OLD, NEW)
+    assert (found.kind, found.flips_at) == ("keep", None)
+    thrifty = job(current=RUNNING | {"since": "2026-09-28"}, budget_usd=20_000.0)
+    first, before, behind = flipped(thrifty, OLD, NEW)
+    assert (first.flips_key, before.kind, behind.kind) == (OLD.key, "keep", "warn")
+
+
 def test_a_plan_without_an_alternative_is_told_at_the_price_of_the_night() -> None:
     found = verdict(job(deadline="2026-10-02"), replace(OLD, price=3.0), recorded=PLAN)
     assert found.kind == "infeasible"
@@ -200,6 +273,8 @@ def test_every_verdict_states_the_price_at_which_it_changes() -> None:
         "resize": (cramped, (OLD,), None, ("resize", "keep")),
         "planned": (job(), (OLD, replace(NEW, price=1.96)), PLAN, ("keep", "switch")),
         "budget": (job(budget_usd=400.0), (OLD,), None, ("infeasible", "start")),
+        "enough budget": (job(budget_usd=20_000.0), (OLD,), None, ("start", "infeasible")),
+        "little budget": (job(current=RUNNING, budget_usd=20_000.0), (OLD,), None, ("keep", "warn")),
     }
     for name, (one, quotes, recorded, kinds) in cases.items():
         first, before, behind = flipped(one, *quotes, recorded=recorded)
@@ -275,6 +350,16 @@ def test_verdicts_survive_storage() -> None:
         ("- {name: a, model: llama-3-8b, tokens: 1T, hardware: [h10]}\n", "h10"),
         ("- {name: a, model: llama-3-8b, tokens: 1T}\n- {name: a, model: llama-3-8b, tokens: 1T}\n", "twice"),
         ("- {name: a, model: llama-3-8b, tokens: 1T, offers: [some-offer]}\n", "ways of paying"),
+        (
+            "- {name: a, model: llama-3-8b, tokens: 1T, "
+            "current: {provider: A, accelerator: h10, accelerators: 8, since: 2026-01-01}}\n",
+            "job 'a'.*h10",
+        ),
+        (
+            "- {name: a, model: llama-3-8b, tokens: 1T, "
+            "current: {provider: A|B, accelerator: h100-sxm-80g, accelerators: 8, since: 2026-01-01}}\n",
+            "field current.provider",
+        ),
     ],
 )
 def test_a_broken_jobs_file_names_job_and_field(text: str, reason: str, tmp_path: Path) -> None:
