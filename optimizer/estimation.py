@@ -26,7 +26,8 @@ from optimizer.market import precision_of, site_of
 from optimizer.physics import Physics
 from optimizer.planning import SCHEMA_VERSION
 from optimizer.tariff import tariffs
-from optimizer.validity import broken_rules, explain_rule
+from optimizer.trust import told_scale
+from optimizer.validity import broken_rules, does_not_exist
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def estimate(job: Job, layout: Layout, catalog: Catalog | None = None) -> Estima
     physics = Physics.of(job, site, catalog)
     broken = broken_rules(layout, physics, job)
     if broken:
-        raise UnsupportedError("this layout does not exist: " + "; ".join(explain_rule(name) for name in broken))
+        raise UnsupportedError(does_not_exist(broken))
     priced = sorted(tariffs(site, catalog), key=lambda t: (t.price.bought, t.price.usd, t.price.offer.name))
     configuration = configure(physics, layout, priced[0] if priced else None)
     said = [*job.assumptions, *site.notes]
@@ -83,6 +84,7 @@ def estimate(job: Job, layout: Layout, catalog: Catalog | None = None) -> Estima
         said.append(f"{accelerator.name}: no offer is considered, so no cost")
     said.append(told_goodput(configuration, job, catalog))
     said += told_exchange(layout.ep, configuration.expert_overlap, site.framework)
+    said += told_scale(site.profile, configuration.accelerators)
     rate = None if job.goodput is not None else failure_rate(site.accelerator, catalog).told
     return Estimate(configuration, tuple(said), rate)
 

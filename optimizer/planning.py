@@ -25,6 +25,7 @@ from optimizer.leaders import Leader
 from optimizer.market import sites
 from optimizer.search import search, unseen
 from optimizer.site import Refusal, Site
+from optimizer.trust import told_scale
 
 SCHEMA_VERSION = "1"
 
@@ -280,9 +281,10 @@ def _why_nothing(job: Job, found: list[Site], catalog: Catalog) -> str:
     if math.isfinite(job.budget_usd):
         cheapest, _ = search(replace(job, budget_usd=math.inf), found, catalog, keep=1)
         if cheapest:
+            over = cheapest[0].cost_usd - job.budget_usd
             return (
                 f"no plan within {_money(job.budget_usd)}: the cheapest that meets the other constraints costs "
-                f"{_describe(cheapest[0])}"
+                f"{_money(over)} more, {_describe(cheapest[0])}"
             )
     fastest, _ = search(replace(job, budget_usd=math.inf, deadline_s=math.inf), found, catalog, "time", keep=1)
     if fastest:
@@ -318,6 +320,7 @@ def _assumptions(
     best = _configuration(winner)
     said.append(told_goodput(best, job, catalog))
     said += told_exchange(best.layout.ep, best.expert_overlap, winner.search.site.framework)
+    said += told_scale(winner.search.site.profile, best.accelerators)
     if job.batch_tolerance > 0:
         said.append(
             f"global batch of {job.global_batch} sequences, up to {job.batch_tolerance:.0%} more or less so that it "

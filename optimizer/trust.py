@@ -9,6 +9,16 @@ from costmodels.columns import Column
 from costmodels.interval import combined_sigma, scale_sigma
 
 
+def told_scale(profile: Profile, accelerators: int) -> list[str]:
+    """What is said of a cluster beyond the runs that a profile was fitted to."""
+    if not 0 < profile.largest < accelerators:
+        return []
+    return [
+        f"{accelerators:,} accelerators are beyond the {profile.largest:,} of the largest run that {profile.name} was "
+        "fitted to: the interval is wider for it"
+    ]
+
+
 def step_sigma(profile: Profile, *, moe: bool, accelerators: Column, known: bool = False) -> Column:
     """Deviation of log step time of predictions by one profile.
 

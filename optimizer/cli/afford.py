@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from optimizer.cli.options import Budget, Deadline, Hardware, Json, MaxAccelerators, Offers, parse_whole
+from optimizer.cli.options import Budget, Deadline, Json, MaxAccelerators, NamedHardware, Offers, parse_whole
 from optimizer.cli.question import Question, asking
 
 
@@ -21,7 +21,7 @@ def _step(text: str) -> float:
 
 def afford(
     *,
-    hardware: Hardware,
+    hardware: NamedHardware,
     model: Annotated[
         str | None,
         typer.Option(

@@ -74,14 +74,18 @@ def _from_runs(catalog: Catalog, paths: list[Path], when: str, out: Path, *, alo
     """Write the profiles of the runs; what to tell about them."""
     from catalogs.errors import DataFileError
     from catalogs.runs import read_runs
+    from optimizer.accuracy.validate import validate
     from optimizer.atomic import write_atomically
     from optimizer.calibration.profiles import calibrated, to_yaml
     from optimizer.measured.reading import run_table
 
-    table, skipped = run_table(catalog, [run for path in paths for run in read_runs(path)])
+    read = [run for path in paths for run in read_runs(path)]
+    table, skipped = run_table(catalog, read)
     if table is None:
         reasons = "; ".join(sorted({row.reason for row in skipped})) or "the file has no rows"
         raise DataFileError(f"{paths[0]}: no row can be predicted: {reasons}")
+    if complaint := validate(catalog, read).in_other_units():
+        raise DataFileError(f"{paths[0]}: {complaint}; correct them, or leave them out by a reason in column 'suspect'")
     profiles = calibrated(catalog, table, date=when, alone=alone)
     write_atomically(out, to_yaml(profiles))
     said = []

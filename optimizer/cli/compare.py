@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optimizer.cli.options import Hardware, Json, parse_share
+from optimizer.cli.options import Json, NamedHardware, parse_share
 from optimizer.cli.question import Demand, asking
 
 
@@ -38,7 +38,7 @@ def parse_range(text: str) -> tuple[str, tuple[float, float]]:
 def compare(
     *,
     demand: Demand,
-    hardware: Hardware,
+    hardware: NamedHardware,
     charge: Annotated[
         str, typer.Option("--charge", help="Charge a purchase to the job pro-rata (hours of use) or full.")
     ] = "pro-rata",

@@ -11,9 +11,9 @@ from optimizer.cli.options import (
     CatalogDirs,
     Frameworks,
     GlobalBatch,
-    Hardware,
     Json,
     MaybeTokens,
+    OneHardware,
     Optimizer,
     Precision,
     Seq,
@@ -49,7 +49,7 @@ def _step(text: str) -> float:
 
 
 def doctor(
-    hardware: Hardware,
+    hardware: OneHardware,
     launch: Annotated[
         Path | None,
         typer.Option("--launch", metavar="FILE", help="Launch file: Megatron-LM, DeepSpeed, torchtitan or NeMo."),
@@ -254,7 +254,8 @@ def _show(found: Diagnosis) -> None:
             f"{shares['layout']:+.3f} s, and {shares['unexplained']:+.3f} s are not explained by the model"
         )
     for fact in found.facts:
+        size, unit = (GIB, " GiB") if "memory" in fact.name else (1.0, "")
         print_line(
-            f"Measured {fact.name}: {fact.observed:.6g}, predicted {fact.predicted:.6g} "
+            f"Measured {fact.name}: {fact.observed / size:.6g}{unit}, predicted {fact.predicted / size:.6g}{unit} "
             f"({fact.deviations:+.1f} standard deviations)"
         )

@@ -12,10 +12,10 @@ from optimizer.cli.options import (
     Frameworks,
     GlobalBatch,
     Goodput,
-    Hardware,
     Json,
     Model,
     Offers,
+    OneHardware,
     Optimizer,
     Precision,
     Recovery,
@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 def estimate(
     model: Model,
-    hardware: Hardware,
+    hardware: OneHardware,
     tokens: Tokens = 1e12,
     tp: Annotated[int, typer.Option("--tp", min=1, help="Tensor parallel degree.")] = 1,
     pp: Annotated[int, typer.Option("--pp", min=1, help="Pipeline stages.")] = 1,

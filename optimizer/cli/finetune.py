@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optimizer.cli.options import GlobalBatch, Hardware, Json, Model, parse_whole, split_names
+from optimizer.cli.options import GlobalBatch, Json, Model, OneHardware, parse_whole, split_names
 from optimizer.cli.question import Question, asking, only_hardware
 
 GIB = 2.0**30
@@ -28,7 +28,7 @@ def _examples(text: str) -> int:
 def finetune(
     *,
     model: Model,
-    hardware: Hardware,
+    hardware: OneHardware,
     method: Annotated[str, typer.Option("--method", help="full, lora or qlora.")] = "lora",
     accelerators: Annotated[
         int | None,

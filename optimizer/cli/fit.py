@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.options import Hardware, Json, Model, parse_whole
+from optimizer.cli.options import Json, Model, OneHardware, parse_whole
 from optimizer.cli.question import Question, asking
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def register(app: typer.Typer) -> None:
 
 def model(
     *,
-    hardware: Hardware,
+    hardware: OneHardware,
     accelerators: Accelerators,
     like: Annotated[
         str | None,
@@ -90,7 +90,7 @@ def of_a_model(find: Callable[[Job, Catalog], Fit]) -> Callable[..., None]:
     def command(
         *,
         model: Model,
-        hardware: Hardware,
+        hardware: OneHardware,
         accelerators: Accelerators,
         no_offload: NoOffload = False,
         question: Question,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from optimizer.cli.fit import Accelerators
-from optimizer.cli.options import Hardware, Json, Model, Tokens
+from optimizer.cli.options import Json, Model, OneHardware, Tokens
 from optimizer.cli.question import Question, asking
 
 
@@ -26,7 +26,7 @@ def footprint(
     *,
     model: Model,
     tokens: Tokens,
-    hardware: Hardware,
+    hardware: OneHardware,
     accelerators: Accelerators,
     server_write: Annotated[
         float | None,

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from optimizer.cli.fit import Accelerators
-from optimizer.cli.options import Hardware, Json, Model, Tokens
+from optimizer.cli.options import Json, Model, OneHardware, Tokens
 from optimizer.cli.question import Question, asking
 
 GIB = 2.0**30
@@ -22,7 +22,7 @@ def levers(
     *,
     model: Model,
     tokens: Tokens,
-    hardware: Hardware,
+    hardware: OneHardware,
     accelerators: Accelerators,
     question: Question,
     json: Json = False,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from optimizer.cli.options import CatalogDirs, Hardware, Json, Model, Precision, Seq
+from optimizer.cli.options import CatalogDirs, Json, Model, OneHardware, Precision, Seq
 
 
 def _rate(text: str) -> float:
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 def mfu(
     model: Model,
-    hardware: Hardware,
+    hardware: OneHardware,
     tokens_per_s: Annotated[
         float | None,
         typer.Option(

@@ -157,6 +157,26 @@ Hardware = Annotated[
         help="Accelerators to consider, comma separated or repeated; default: all that are on offer.",
     ),
 ]
+NamedHardware = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--hardware",
+        "-H",
+        callback=split_names,
+        metavar="NAMES",
+        help="Accelerators, comma separated or repeated; `clusterplan catalog list accelerators`.",
+    ),
+]
+OneHardware = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--hardware",
+        "-H",
+        callback=split_names,
+        metavar="NAME",
+        help="The accelerator; `clusterplan catalog list accelerators`.",
+    ),
+]
 Budget = Annotated[
     Money | None,
     typer.Option("--budget", "-b", parser=parse_money, metavar="MONEY", help="Most to spend: $3M, ¥20M, '2.5M EUR'."),

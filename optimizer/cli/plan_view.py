@@ -134,7 +134,7 @@ def goodput_text(one: Configuration) -> str:
 def show_configuration(one: Configuration) -> None:
     """Print one configuration: cluster, layout, memory and time."""
     layout = one.layout
-    priced = f"{money(one.cost_usd)} ({one.tenure}, {one.offer})" if one.offer else "no offer in the catalog"
+    priced = f"{money(one.cost_usd)} ({one.tenure}, {one.offer})" if one.offer else "no offer considered"
     recompute = f"{layout.recompute} recomputation" if layout.recompute != "none" else "no recomputation"
     chances = f"P(fits) {one.p_fits:.2f}"
     if one.p_deadline is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from optimizer.cli.options import Deadline, Hardware, Json, MaxAccelerators, Model, Tokens
+from optimizer.cli.options import Deadline, Json, MaxAccelerators, Model, NamedHardware, Tokens
 from optimizer.cli.question import Question, asking
 
 
@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 def size(
     *,
     model: Model,
-    hardware: Hardware,
+    hardware: NamedHardware,
     tokens: Tokens = 1e12,
     deadline: Deadline = None,
     max_accelerators: MaxAccelerators = None,

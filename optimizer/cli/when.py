@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from optimizer.cli.fit import Accelerators
-from optimizer.cli.options import Hardware, Json, Model, Tokens
+from optimizer.cli.options import Json, Model, OneHardware, Tokens
 from optimizer.cli.question import Question, asking
 
 
@@ -38,7 +38,7 @@ def when(
     *,
     model: Model,
     tokens: Tokens,
-    hardware: Hardware,
+    hardware: OneHardware,
     accelerators: Accelerators,
     start: Annotated[
         date | None, typer.Option("--start", parser=parse_start, metavar="DATE", help="First day: 2026-01-31.")

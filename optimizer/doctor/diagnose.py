@@ -25,7 +25,7 @@ from optimizer.job import Job
 from optimizer.layout import Layout
 from optimizer.physics import Physics
 from optimizer.planning import SCHEMA_VERSION
-from optimizer.validity import broken_rules, explain_rule
+from optimizer.validity import broken_rules, does_not_exist
 
 GIB = 2.0**30
 
@@ -145,7 +145,7 @@ def diagnose(job: Job, layout: Layout, catalog: Catalog, observed: Observed | No
     site = ground(job, catalog)
     physics = Physics.of(job, site, catalog)
     if broken := broken_rules(layout, physics, job):
-        raise UnsupportedError("this layout does not exist: " + "; ".join(explain_rule(name) for name in broken))
+        raise UnsupportedError(does_not_exist(broken))
     one = configure(physics, layout, None)
     stages = stage_memory(physics, layout)
     wanted = replace(

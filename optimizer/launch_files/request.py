@@ -101,7 +101,7 @@ def job_and_layout(
         seq=seq,
         global_batch=global_batch,
         precision=s.get("precision"),
-        frameworks=[framework or launch.framework],
+        frameworks=[framework or _framework(launch, catalog, hardware)],
         optimizer=s.get("optimizer") or "adamw",
     )
     if record is not None:
@@ -130,6 +130,13 @@ def job_and_layout(
         sequence_parallel=_sequence_parallel(launch),
     )
     return job, layout
+
+
+def _framework(launch: Launch, catalog: Catalog, hardware: str) -> str:
+    """The framework that reads such a file on this hardware: MindSpeed-LLM takes the arguments of Megatron-LM."""
+    catalog.find("accelerators", hardware)
+    vendor = catalog.accelerators[hardware].vendor
+    return "mindspeed-llm" if (launch.framework, vendor) == ("megatron-lm", "huawei") else launch.framework
 
 
 def _sequence_parallel(launch: Launch) -> bool | None:

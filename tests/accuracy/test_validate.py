@@ -69,8 +69,15 @@ def test_commands_write_their_files(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["validate", "--runs", str(runs), "--json", str(tmp_path / "out.json")]) == 0
     assert "2 rows predicted, 0 skipped" in capsys.readouterr().out
     assert len(json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["rows"]) == 2
-    assert main(["calibrate", "--runs", str(runs), "--out", str(tmp_path / "mine.yaml")]) == 0
+    assert main(["calibrate", "--runs", str(runs), "--out", str(tmp_path / "new" / "profiles" / "mine.yaml")]) == 0
     assert "h100-sxm-80g.megatron-lm.bf16: 2 rows" in capsys.readouterr().out
+    in_ms = tmp_path / "ms.csv"
+    in_ms.write_text("\n".join([lines[0], lines[1].replace(",3.2", ",3200")]) + "\n", encoding="utf-8")
+    assert main(["validate", "--runs", str(in_ms)]) == 0
+    assert "'r64' on line 2" in capsys.readouterr().out
+    assert main(["calibrate", "--runs", str(in_ms), "--out", str(tmp_path / "ms.yaml")]) == 3
+    assert "step_s is in seconds" in capsys.readouterr().err
+    assert not (tmp_path / "ms.yaml").exists()
 
 
 def test_the_sample_of_the_catalog_is_cited_and_predicted(catalog: Catalog) -> None:

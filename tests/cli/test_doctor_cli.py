@@ -25,6 +25,7 @@ def test_failing_layout(cli: Cli) -> None:
     assert "GiB too much" in text
     assert "micro-batch 2 instead of 4" in text
     assert "Measured seconds of a step: 90" in text
+    assert "Measured peak memory: 79 GiB, predicted " in text
 
 
 def test_launch_file(cli: Cli) -> None:

@@ -292,6 +292,8 @@ def test_a_budget_that_is_too_small_says_what_is_needed(cli: Cli) -> None:
     message = refused(cli, 4, *SMALL, "-d", "90d", "-b", "$10")
     assert message.startswith("no plan within $10")
     assert "costs $" in message
+    least = json.loads(cli(*SMALL, "-d", "90d", "--json").out)["best"]["cost_usd"]
+    assert " costs $100 more, $" in refused(cli, 4, *SMALL, "-d", "90d", "-b", f"${least - 100:.0f}")
 
 
 def test_a_budget_and_a_deadline_that_are_both_too_small(cli: Cli) -> None:
@@ -394,17 +396,20 @@ def test_hf_configs_and_yaml_models_are_planned_for(cli: Cli, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        ("-m llama-2-70b --tp 3", ("does not exist", "tensor-divides-heads")),
+        (
+            "-m llama-2-70b --tp 3",
+            ("does not exist", "tp 3 must divide the 64 attention heads", "tensor-divides-heads"),
+        ),
         ("-m llama-2-70b --tp 128", ("tensor-divides-heads",)),
         ("-m llama-2-70b --pp 81", ("stages-hold-layers",)),
         ("-m llama-2-70b --pp 200", ("stages-hold-layers",)),
-        ("-m llama-2-70b --ep 2", ("expert-divides",)),
+        ("-m llama-2-70b --ep 2", ("the model has no experts", "expert-divides")),
         ("-m llama-2-70b --etp 2 --dp 2", ("expert-divides",)),
-        ("-m mixtral-8x7b --ep 3 --dp 3", ("expert-divides",)),
+        ("-m mixtral-8x7b --ep 3 --dp 3", ("ep 3 must divide the 8 experts", "expert-divides")),
         ("-m mixtral-8x7b --ep 8 --dp 4", ("experts-within-ranks",)),
         ("-m llama-2-70b --vpp 2", ("--vpp 2 needs pipeline stages",)),
         ("-m llama-2-70b --vpp 2 --pp 4", ("interleaved-multiple",)),
-        ("-m llama-2-70b --zero 3 --pp 4", ("zero-with-pipeline", "framework-lacks")),
+        ("-m llama-2-70b --zero 3 --pp 4", ("zero-with-pipeline", "ZeRO 0 or 1, not 3 (framework-lacks)")),
         ("-m llama-2-70b --zero 3 --pp 4 -f deepspeed", ("zero-with-pipeline",)),
         ("-m llama-2-70b --recovery replica", ("replica-goes-on", "second data-parallel replica")),
         ("-m llama-2-70b --zero 4", ("--zero",)),
@@ -423,7 +428,7 @@ def test_hf_configs_and_yaml_models_are_planned_for(cli: Cli, tmp_path: Path) ->
         ("-m llama-2-70b --recompute selective", ("selective-needs-scores",)),
         ("-m llama-2-70b --offload disk", ("'disk' is none of",)),
         ("-m llama-2-70b --sequence-parallel", ("needs --tp above 1",)),
-        ("-m llama-2-70b --cp 3 --dp 3", ("context-slices",)),
+        ("-m llama-2-70b --cp 3 --dp 3", ("6 must divide the sequence of 4096 tokens", "context-slices")),
         ("-m llama-2-70b -f llm-foundry-fsdp --tp 2", ("framework-lacks",)),
         ("-m llama-2-70b -f nothing", ("unknown framework 'nothing'",)),
         ("-m llama-2-70b -f megatron-lm,deepspeed", ("one framework",)),

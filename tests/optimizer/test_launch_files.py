@@ -52,6 +52,12 @@ def test_megatron_70b() -> None:
     ]
 
 
+def test_on_ascend_the_arguments_of_megatron_are_those_of_mindspeed() -> None:
+    launch = read_launch_file(DATA / "llama_70b.sh")
+    job, _ = job_and_layout(launch, CATALOG, hardware="ascend-910b", accelerators=512)
+    assert job.frameworks == ("mindspeed-llm",)
+
+
 def test_megatron_34b_recomputes_and_reports_what_it_does_not_know() -> None:
     launch, found = layout_of("aquila_34b.sh")
     assert_has(found, tp=4, pp=4, vpp=3, dp=8, recompute="full", global_batch=1024, seq=4096)

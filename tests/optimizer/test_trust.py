@@ -47,6 +47,16 @@ def test_an_estimate_lies_in_its_intervals(catalog: Catalog, job: Job) -> None:
     assert 0.0 < found["p_deadline"] < 1.0  # type: ignore[operator]
 
 
+def test_a_cluster_beyond_the_measured_ones_is_told(catalog: Catalog, job: Job) -> None:
+    largest = catalog.profiles["a800-sxm-80g.megatron-lm.bf16"].largest
+    for tp, dp, beyond in ((1, largest // 4, False), (8, largest, True)):
+        assumptions = estimated(job, catalog, dp=dp, tp=tp)["assumptions"]
+        assert isinstance(assumptions, list)
+        told = [text for text in assumptions if "largest run" in text]
+        assert bool(told) is beyond
+        assert all(f"{32 * dp:,} accelerators are beyond the {largest:,}" in text for text in told)
+
+
 def test_more_time_makes_the_deadline_likelier(catalog: Catalog, job: Job) -> None:
     days = estimated(job, catalog)["days"]
     chances = [
