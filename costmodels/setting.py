@@ -1,4 +1,4 @@
-"""What the seconds and bytes of a layer depend on besides its kind."""
+"""What the seconds and bytes of layers, and of the steps made of them, depend on besides the kind of layer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from costmodels.recipe import Recipe
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """Everything a layer's seconds depend on besides its kind: one bundle instead of eight arguments.
+    """Everything the seconds of layers of any kind and of their steps depend on: one bundle instead of eight arguments.
 
     Attributes:
         architecture, shard, recipe, device, efficiency: columns.

@@ -18,93 +18,71 @@ from costmodels.collectives import (
 from costmodels.columns import Column
 from costmodels.device import Device
 from costmodels.efficiency import Efficiency
-from costmodels.layout import Pipe, Replicas, Shard, expert_replicas, world_size
+from costmodels.layout import Pipe, Replicas, expert_replicas, world_size
 from costmodels.memory import sharding_ranks
 from costmodels.overlap import Overlap, meets_another
-from costmodels.recipe import Recipe
 from costmodels.schedule import bubble_seconds
+from costmodels.setting import Setting
 from costmodels.stage_costs import StageCosts
 
 
-def step_seconds(
-    stage: StageCosts,
-    s: Shard,
-    pipe: Pipe,
-    replicas: Replicas,
-    r: Recipe,
-    d: Device,
-    e: Efficiency,
-    overlap: Overlap | None = None,
-) -> dict[str, Column]:
+def step_seconds(x: Setting, stage: StageCosts, pipe: Pipe, replicas: Replicas) -> dict[str, Column]:
     """Seconds of one step by component, summing to the step.
 
     ``stages`` is the slowest stage's work on all micro-batches; ``bubble`` its wait; ``pipeline_comm`` exposed
     messages between stages; ``data_comm`` exposed gradient and parameter traffic; ``optimizer`` the update;
     ``overhead`` what a step does outside the model; ``jitter`` the growth with the number of servers.
     """
-    steady = steady_seconds(stage, s, pipe, replicas, r, d, e, overlap)
-    jitter = reduce(np.add, steady.values()) * jitter_share(world_size(s, pipe, replicas), d, e)
-    return steady | {"overhead": e.step_overhead_s, "jitter": jitter}
+    steady = steady_seconds(x, stage, pipe, replicas)
+    jitter = reduce(np.add, steady.values()) * _jitter_share(x, pipe, replicas)
+    return steady | {"overhead": x.efficiency.step_overhead_s, "jitter": jitter}
 
 
-def whole_step_seconds(
-    stage: StageCosts,
-    s: Shard,
-    pipe: Pipe,
-    replicas: Replicas,
-    r: Recipe,
-    d: Device,
-    e: Efficiency,
-    overlap: Overlap | None = None,
-) -> Column:
+def whole_step_seconds(x: Setting, stage: StageCosts, pipe: Pipe, replicas: Replicas) -> Column:
     """The sum of :func:`step_seconds`, in fewer passes over large tables."""
-    steady = reduce(np.add, steady_seconds(stage, s, pipe, replicas, r, d, e, overlap).values())
-    return steady * (1.0 + jitter_share(world_size(s, pipe, replicas), d, e)) + e.step_overhead_s
+    steady = reduce(np.add, steady_seconds(x, stage, pipe, replicas).values())
+    return steady * (1.0 + _jitter_share(x, pipe, replicas)) + x.efficiency.step_overhead_s
 
 
-def steady_seconds(
-    stage: StageCosts,
-    s: Shard,
-    pipe: Pipe,
-    replicas: Replicas,
-    r: Recipe,
-    d: Device,
-    e: Efficiency,
-    overlap: Overlap | None = None,
-) -> dict[str, Column]:
+def steady_seconds(x: Setting, stage: StageCosts, pipe: Pipe, replicas: Replicas) -> dict[str, Column]:
     """Seconds of the components that grow together when everybody waits for the slowest server."""
-    if overlap is not None:
-        stage, r = _in_step(stage, pipe, replicas, r, overlap)
+    if x.overlap is not None:
+        x, stage = _in_step(x, x.overlap, stage, pipe, replicas)
     return {
         "stages": replicas.micro_batches * stage.slowest_s,
         "bubble": bubble_seconds(pipe, stage.slowest_s, stage.all_stages_s, stage.weight_gradient_s),
-        "pipeline_comm": pipeline_seconds(stage, s, pipe, replicas, d, e),
-        "data_comm": data_parallel_seconds(stage, s, replicas, r, d, e),
-        "optimizer": optimizer_seconds(stage, s, replicas, r, d, e),
+        "pipeline_comm": pipeline_seconds(x, stage, pipe, replicas),
+        "data_comm": data_parallel_seconds(x, stage, replicas),
+        "optimizer": optimizer_seconds(x, stage, replicas),
     }
 
 
 def _in_step(
-    stage: StageCosts, pipe: Pipe, replicas: Replicas, r: Recipe, overlap: Overlap
-) -> tuple[StageCosts, Recipe]:
-    """Stages in a step of so many micro-batches, and what a switch for the exchange of experts leaves of other overlap.
+    x: Setting, overlap: Overlap, stage: StageCosts, pipe: Pipe, replicas: Replicas
+) -> tuple[Setting, StageCosts]:
+    """Setting and stages in a step of so many micro-batches under a switch that overlaps the exchange of experts.
 
-    Where no other micro-batch is beside one, the exchange waits.
+    Where no other micro-batch is beside one, the exchange waits; where it runs, it may take the place of other overlap.
     """
     if (beside := stage.beside) is None:
-        return stage, r
+        return x, stage
     another = meets_another(overlap, pipe, replicas.micro_batches)
     if overlap.or_data:
-        r = replace(r, overlaps_data=r.overlaps_data * (1.0 - another * beside.allowed))
+        left = x.recipe.overlaps_data * (1.0 - another * beside.allowed)
+        x = replace(x, recipe=replace(x.recipe, overlaps_data=left))
     if np.all(another):
-        return stage, r
-    return replace(
+        return x, stage
+    return x, replace(
         stage,
         slowest_s=np.where(another, stage.slowest_s, beside.slowest_s),
         all_stages_s=np.where(another, stage.all_stages_s, beside.all_stages_s),
         forward_s=np.where(another, stage.forward_s, beside.forward_s),
         backward_s=np.where(another, stage.backward_s, beside.backward_s),
-    ), r
+    )
+
+
+def _jitter_share(x: Setting, pipe: Pipe, replicas: Replicas) -> Column:
+    return jitter_share(world_size(x.shard, pipe, replicas), x.device, x.efficiency)
 
 
 def jitter_share(accelerators: Column, d: Device, e: Efficiency) -> Column:
@@ -112,11 +90,12 @@ def jitter_share(accelerators: Column, d: Device, e: Efficiency) -> Column:
     return e.jitter_per_doubling * np.log2(np.maximum(accelerators / d.server_accelerators, 1.0))
 
 
-def pipeline_seconds(stage: StageCosts, s: Shard, pipe: Pipe, replicas: Replicas, d: Device, e: Efficiency) -> Column:
+def pipeline_seconds(x: Setting, stage: StageCosts, pipe: Pipe, replicas: Replicas) -> Column:
     """Exposed seconds of messages between stages: one each way per micro-batch and chunk, and once to fill the pipe.
 
     Interleaved schedules overlap them with compute as far as the profile's overlap says.
     """
+    s, d, e = x.shard, x.device, x.efficiency
     one = neighbour_seconds(
         stage.message_bytes, s.tp * s.cp * replicas.dp, pipe.pp, d, e.scale_up_efficiency, e.scale_out_efficiency
     )
@@ -126,9 +105,7 @@ def pipeline_seconds(stage: StageCosts, s: Shard, pipe: Pipe, replicas: Replicas
     return exposed * pipe.vpp * (replicas.micro_batches * both_ways) + exposed * ((pipe.pp - 1) * both_ways)
 
 
-def data_parallel_seconds(
-    stage: StageCosts, s: Shard, replicas: Replicas, r: Recipe, d: Device, e: Efficiency
-) -> Column:
+def data_parallel_seconds(x: Setting, stage: StageCosts, replicas: Replicas) -> Column:
     """Exposed seconds of gradient reduction and parameter gathering.
 
     ZeRO 0 reduces and redistributes gradients once per step, 1 reduces gradients and gathers parameters once, 2
@@ -136,6 +113,7 @@ def data_parallel_seconds(
     layer by layer, each with the latency of a collective; weights that are not trained travel only there.
     What overlaps does so with the forward or backward pass of one micro-batch.
     """
+    s, r, d, e = x.shard, x.recipe, x.device, x.efficiency
     ranks, expert_ranks = sharding_ranks(s, replicas)
     backward: list[Column] = []
     forward: list[Column] = []
@@ -186,12 +164,13 @@ def data_parallel_seconds(
     return seconds + exposed(copies, stage.backward_s) if copies else seconds
 
 
-def optimizer_seconds(stage: StageCosts, s: Shard, replicas: Replicas, r: Recipe, d: Device, e: Efficiency) -> Column:
+def optimizer_seconds(x: Setting, stage: StageCosts, replicas: Replicas) -> Column:
     """Seconds of the update: state read and written, gradient read, parameter written, at memory speed.
 
     The offloaded share of the state moves at the speed of the host link instead, after the rest.
     """
-    ranks, expert_ranks = sharding_ranks(s, replicas)
+    r, d, e = x.recipe, x.device, x.efficiency
+    ranks, expert_ranks = sharding_ranks(x.shard, replicas)
     sharded = replicas.zero >= 1
     # Without a master copy the parameter itself is read and written.
     own = np.where(r.master_bytes > 0, 1.0, 2.0) * r.parameter_bytes

@@ -155,11 +155,11 @@ class Physics:
 
     def step(self, stage: StageCosts, shard: Shard, pipe: Pipe, replicas: Replicas) -> dict[str, Column]:
         """Seconds of a step by component."""
-        return step_seconds(stage, shard, pipe, replicas, self.recipe, self.device, self.efficiency, self.overlap)
+        return step_seconds(self.setting(shard), stage, pipe, replicas)
 
     def whole_step(self, stage: StageCosts, shard: Shard, pipe: Pipe, replicas: Replicas) -> Column:
         """Seconds of a step."""
-        return whole_step_seconds(stage, shard, pipe, replicas, self.recipe, self.device, self.efficiency, self.overlap)
+        return whole_step_seconds(self.setting(shard), stage, pipe, replicas)
 
     @property
     def ideal_accelerator_s(self) -> float:

@@ -105,7 +105,7 @@ class RunTable:
         )
         x = self.setting(self.shard, self.recipe, e)
         costs = stage_costs(x, layers_of(x), self.pipe)
-        return step_seconds(costs, self.shard, self.pipe, self.replicas, self.recipe, self.device, e)
+        return step_seconds(x, costs, self.pipe, self.replicas)
 
     def predict(self, efficiency: Efficiency) -> Column:
         """Predicted seconds per step of every row.
