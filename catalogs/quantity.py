@@ -14,7 +14,10 @@ from pydantic import BeforeValidator
 
 from catalogs.errors import UsageError
 
-_NUMBER = re.compile(r"^\s*([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*$")
+_GROUPED = r"[1-9]\d{0,2}(?:,\d{3})+(?!\d)\.?\d*"
+"""A number with commas between thousands: 3,000,000."""
+
+_NUMBER = re.compile(rf"^\s*([+-]?(?:{_GROUPED}|\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*$")
 
 _DECIMAL = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 _PREFIX = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
@@ -69,7 +72,7 @@ def parse_quantity(value: object, units: dict[str, float], what: str, *, bare: b
         match = _NUMBER.match(str(value))
         if match is None:
             raise UsageError(f"{what}: {value!r} is not a number with a unit; write for example {_example(units)}")
-        number, suffix = float(match[1].replace("_", "")), match[2]
+        number, suffix = float(match[1].replace("_", "").replace(",", "")), match[2]
     if suffix == "" and not bare and "" not in units:
         raise UsageError(f"{what}: {value!r} has no unit; write one of {', '.join(units)}")
     if suffix and suffix not in units:

@@ -45,7 +45,7 @@ def calibrate(
 ) -> None:
     """Fit the constants of profiles to measured runs, drawn towards the profiles that hold now, or measure a device.
 
-    Put the file into the profiles folder of a catalog directory to plan with it.
+    Put the file into the profiles folder of a catalog directory to plan with it. The columns of runs: docs/own-runs.md.
 
     [bold]Examples[/bold]
 

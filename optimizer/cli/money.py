@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 _SYMBOLS = {"$": "USD", "¥": "CNY", "€": "EUR", "£": "GBP"}
-_AMOUNT = re.compile(r"^\s*(?:([$¥€£])|([A-Za-z]{3})\b)?\s*([^A-Z\s]\S*?)\s*(?:\s([A-Za-z]{3}))?\s*$")
+_AMOUNT = re.compile(r"^\s*(?:([$¥€£])|([A-Za-z]{3})\b)?\s*([^A-Z\s]\S*?)\s*(?:\s([A-Za-z]{3})|([A-Z]{3}))?\s*$")
 
 
 class Money(NamedTuple):
@@ -46,6 +46,10 @@ def parse_money(text: str, what: str = "--budget") -> Money:
     Money(amount=1200000.0, currency='CNY')
     >>> parse_money("2.5M EUR")
     Money(amount=2500000.0, currency='EUR')
+    >>> parse_money("3MEUR")
+    Money(amount=3000000.0, currency='EUR')
+    >>> parse_money("$3,000,000")
+    Money(amount=3000000.0, currency='USD')
     >>> parse_money("300k")
     Money(amount=300000.0, currency='USD')
     """
@@ -53,8 +57,8 @@ def parse_money(text: str, what: str = "--budget") -> Money:
     from catalogs.quantity import COUNT_UNITS, parse_positive
 
     match = _AMOUNT.match(text)
-    symbol, before, number, after = match.groups() if match else (None, None, "", None)
-    codes = [code for code in (_SYMBOLS.get(symbol or ""), before, after) if code]
+    symbol, before, number, after, glued = match.groups() if match else (None, None, "", None, None)
+    codes = [code for code in (_SYMBOLS.get(symbol or ""), before, after, glued) if code]
     if len(codes) > 1 or not any(character.isdigit() for character in number):
         raise UsageError(f"{what}: {text!r} is not an amount of money; write for example $3M, ¥20M or '2.5M EUR'")
     code = codes[0] if codes else "USD"

@@ -44,7 +44,7 @@ def validate(
 ) -> None:
     """Predict measured runs and say how far off the predictions are.
 
-    A row without a measured time but with measured memory counts for memory alone.
+    A row without a measured time but with measured memory counts for memory alone. docs/own-runs.md has the columns.
 
     [bold]Examples[/bold]
 

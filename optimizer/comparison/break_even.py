@@ -113,6 +113,7 @@ def _price_for(one: Contender, target: float, now: Conditions) -> float | None:
 def _rent_or_buy(rent: Contender, buy: Contender, now: Conditions) -> list[BreakEven]:
     """At what use, and after how many months, the bought cluster is cheaper than renting as many servers.
 
+    A use above all the time is never, and so are months beyond the years over which the equipment is written off.
     The bought cluster of the plan is kept; the rent is that of the same servers.
     """
     if buy.owned is None:
@@ -129,6 +130,7 @@ def _rent_or_buy(rent: Contender, buy: Contender, now: Conditions) -> list[Break
     capital = sum(buy.owned.capital_usd(buy.values).values(), start=np.zeros(()))
     running = sum(whole.running_usd(buy.values).values(), start=np.zeros(()))
     months = float(break_even_months(capital, running, hourly_rent))
+    lasts = 12.0 * now.catalog.assumption("depreciation-years")
     ends = label(rent), label(buy)
     return [
         BreakEven(
@@ -142,7 +144,7 @@ def _rent_or_buy(rent: Contender, buy: Contender, now: Conditions) -> list[Break
             f"months of continuous use of {buy.hardware}, purchase charged in full",
             "months",
             buy.days / (365.0 / 12.0),
-            months if math.isfinite(months) else None,
+            months if months <= lasts else None,
             *ends,
         ),
     ]

@@ -37,6 +37,17 @@ def test_a_bare_number_is_already_si(number: float, units: dict[str, float]) -> 
 
 
 @given(number=st.integers(min_value=0, max_value=10**15))
+def test_thousands_may_be_set_apart(number: int) -> None:
+    assert parse_quantity(f"{number:,}", COUNT_UNITS, "x") == number
+
+
+@pytest.mark.parametrize("text", ["3,5", "0,500", "1,0000", "12,34,567", "1,000,00"])
+def test_other_commas_are_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_quantity(text, COUNT_UNITS, "x")
+
+
+@given(number=st.integers(min_value=0, max_value=10**15))
 def test_digits_may_be_grouped(number: int) -> None:
     assert parse_quantity(f"{number:_}", COUNT_UNITS, "x") == number
 

@@ -342,6 +342,26 @@ def test_a_bigger_budget_never_costs_more_and_a_smaller_one_is_kept(
 
 
 @pytest.mark.parametrize("name", FIRST)
+@pytest.mark.parametrize(
+    ("asked", "values"),
+    [("tokens", (100e9, 90e9, 50e9)), ("confidence", (0.99, 0.9, 0.6, 0.5)), ("goodput", (0.5, 0.9, 1.0))],
+)
+def test_asking_for_less_never_costs_more(
+    asked: str, values: tuple[float, ...], name: str, catalog: Catalog, plans: dict[str, Plan]
+) -> None:
+    deadline = 0.6 * plans[name].best.days * DAY_S
+    costs = [cost(job_named(name, catalog, deadline_s=deadline, **{asked: value}), catalog) for value in values]
+    assert all(no_more(less, more) for more, less in pairwise(costs))
+    assert math.isfinite(costs[-1])
+
+
+def test_twice_the_price_is_twice_the_cost(market: Catalog) -> None:
+    limits = {"deadline_s": 40 * DAY_S, "max_accelerators": 64}
+    once, half = (cost(job_named("dense", market, offers=[f"on_demand-{f}"], **limits), market) for f in (1.0, 0.1))
+    assert once == pytest.approx(10 * half, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", FIRST)
 def test_more_accelerators_to_choose_from_never_cost_more(name: str, catalog: Catalog) -> None:
     deadline = 60 * DAY_S
     costs = [

@@ -81,6 +81,16 @@ def test_bars_are_what_planning_again_gives(found: list[Front], now: Conditions)
     assert bars["MFU (relative)"].cost_low_usd >= base >= bars["MFU (relative)"].cost_high_usd
 
 
+def test_no_purchase_pays_after_its_equipment_is_written_off(found: list[Front], now: Conditions) -> None:
+    flips = {}
+    for years in (0.1, 100.0):
+        here = replace(now, catalog=with_assumptions(now.catalog, {"depreciation-years": years}))
+        told = break_evens(contenders(found, here)[0], here)
+        flips[years] = [one.flips_at for one in told if one.unit == "months"]
+        assert all(months is None or months <= 12 * years for months in flips[years])
+    assert any(flips[100.0])
+
+
 def test_bars_hold_what_the_user_states(found: list[Front], now: Conditions) -> None:
     own = {"electricity-usd-per-kwh": 0.3, "depreciation-years": 8.0}
     bars = {bar.parameter: bar for bar in tornado(found, replace(now, catalog=with_assumptions(now.catalog, own)))}
