@@ -89,7 +89,7 @@ def compare(
         ranking=tuple(ranking),
         outcomes=tuple(outcomes),
         refused=(*refused, *lost),
-        break_even=tuple(break_evens(ranking, now)),
+        break_even=tuple(break_evens(ranking, found, now)),
         tornado=tuple(tornado(found, now)),
         thumbs=thumbs,
         ranges=dict(ranges or {}),

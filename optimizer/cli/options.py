@@ -43,6 +43,10 @@ def parse_whole(text: str, what: str, units: dict[str, float] | None = None) -> 
     return int(number)
 
 
+def _goodput(text: str) -> float:
+    return parse_share(text, "--goodput")
+
+
 def parse_share(text: str, what: str) -> float:
     """A share between 0 and 1, as a percentage or a number.
 
@@ -234,8 +238,9 @@ Goodput = Annotated[
     float | None,
     typer.Option(
         "--goodput",
+        parser=_goodput,
         metavar="SHARE",
-        help="Share of time that makes progress; default: modelled from failures, checkpoints and the cluster's size.",
+        help="Share of time that makes progress: 95%; default: modelled from failures, checkpoints and cluster size.",
     ),
 ]
 Recovery = Annotated[

@@ -49,7 +49,7 @@ def plan(
 
     Where nothing meets the constraints (exit code 4), the nearest plans that relax one of them are named.
     """
-    from catalogs.errors import InfeasibleError
+    from catalogs.errors import InfeasibleError, UsageError
     from optimizer.cli import INTERRUPTED
     from optimizer.cli.output import complain, emit_json
     from optimizer.cli.plan_view import show_front, show_nearest, show_plan
@@ -58,6 +58,8 @@ def plan(
     from optimizer.planning import pareto
     from optimizer.planning import plan as find_plan
 
+    if front and (within is not None or prove):
+        raise UsageError("--front has every plan that none beats: it goes with neither --within nor --prove")
     opened = demand.open()
     job = demand.demanded(opened)
     share = None if within is None else parse_share(within, "--within")

@@ -10,6 +10,8 @@ import numpy as np
 from costmodels.finance import break_even_months, break_even_utilisation
 from optimizer.comparison.conditions import Conditions
 from optimizer.comparison.contender import Contender, contender, label
+from optimizer.comparison.contenders import offered
+from optimizer.comparison.fronts import Front
 
 TOLERANCE = 1e-9
 """Relative accuracy of a break-even price."""
@@ -57,16 +59,25 @@ def at_price(one: Contender, price: float, now: Conditions) -> Contender | None:
     return contender(one.front, offer, one.tenure, now)
 
 
-def break_evens(ranked: list[Contender], now: Conditions) -> list[BreakEven]:
+def break_evens(ranked: list[Contender], fronts: list[Front], now: Conditions) -> list[BreakEven]:
     """Where decisions flip: every loser's price at which it wins, the winner's at which it loses, and rent or buy.
 
     Losers are held against the winner, and against the best that is paid for in the same way; renting against buying
-    the same hardware by price, by utilisation and by months of use.
+    the same hardware by price, by utilisation and by months of use. A choice does not lose by the price of one offer
+    where the next offer of the same choice still wins.
     """
     winner = ranked[0]
+    leading = {one.offer.name for one in ranked}
+    rest = [one for one in offered(fronts, now) if one.offer.name not in leading]
     found = [_price_flip(loser, winner.cost_usd, winner, loser, now) for loser in ranked[1:]]
+
+    def loses(one: Contender, to: Contender) -> BreakEven:
+        flip = _price_flip(one, to.cost_usd, one, to, now)
+        still = any(label(next_one) == label(one) and next_one.cost_usd < to.cost_usd for next_one in rest)
+        return replace(flip, flips_at=None) if still else flip
+
     if len(ranked) > 1:
-        found.append(_price_flip(winner, ranked[1].cost_usd, winner, ranked[1], now))
+        found.append(loses(winner, ranked[1]))
     for tenure in dict.fromkeys(one.tenure for one in ranked):
         first, *others = (one for one in ranked if one.tenure == tenure)
         if first is not winner:
@@ -75,8 +86,9 @@ def break_evens(ranked: list[Contender], now: Conditions) -> list[BreakEven]:
         by_tenure = {one.tenure: one for one in ranked if one.hardware == hardware}
         if "buy" in by_tenure and "rent" in by_tenure:
             rent, buy = by_tenure["rent"], by_tenure["buy"]
-            first, second = (rent, buy) if rent.cost_usd <= buy.cost_usd else (buy, rent)
-            found.append(_price_flip(rent, buy.cost_usd, first, second, now))
+            found.append(
+                loses(rent, buy) if rent.cost_usd <= buy.cost_usd else _price_flip(rent, buy.cost_usd, buy, rent, now)
+            )
             found.extend(_rent_or_buy(rent, buy, now))
     return list(dict.fromkeys(found))
 

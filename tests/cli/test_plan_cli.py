@@ -234,6 +234,8 @@ def test_a_bare_size_says_its_shape(cli: Cli) -> None:
         (("--goodput", "0"), ("goodput", "between 0 and 1")),
         (("--goodput", "nan"), ("goodput", "between 0 and 1")),
         (("--goodput", "90"), ("goodput", "between 0 and 1")),
+        (("--front", "--within", "2%"), ("--front", "neither --within nor --prove")),
+        (("--front", "--prove"), ("--front", "neither --within nor --prove")),
         (("--recovery", "prayer"), ("recovery", "automatic, manual, replica", "prayer")),
         (("--recovery", "manual", "--goodput", "0.9"), ("goodput", "manual", "one of them")),
         (("--top", "-1"), ("--top",)),

@@ -8,20 +8,22 @@ from optimizer.catalog_variant import with_offers
 from optimizer.comparison.break_even import break_evens
 from optimizer.comparison.conditions import Conditions
 from optimizer.comparison.contender import label
-from optimizer.comparison.contenders import contenders
+from optimizer.comparison.contenders import contenders, offered
 from optimizer.comparison.fronts import Front
 
 
 def winners_flip(found: list[Front], now: Conditions, *, least: int) -> None:
     ranked, _ = contenders(found, now)
-    flips = [one for one in break_evens(ranked, now) if one.parameter.startswith("price of") and one.flips_at]
+    flips = [one for one in break_evens(ranked, found, now) if one.parameter.startswith("price of") and one.flips_at]
     assert len(flips) >= least
     assert len(flips) == len(set(flips))
     for flip in flips:
         name = flip.parameter.removeprefix("price of ")
         assert flip.flips_at is not None
-        # Only the contenders' own offers, so that no third one comes between the two.
-        offers = {one.offer.name: one.offer for one in ranked if label(one) in {flip.winner_from, flip.winner_to}}
+        # Every offer of the two choices and none of a third, which might come between them.
+        offers = {
+            one.offer.name: one.offer for one in offered(found, now) if label(one) in {flip.winner_from, flip.winner_to}
+        }
         winners = []
         for price in (flip.flips_at * 0.99, flip.flips_at * 1.01):
             offers[name] = offers[name].model_copy(update={"price": price})

@@ -38,7 +38,7 @@ def found(now: Conditions) -> list[Front]:
 
 
 def test_the_winner_flips_at_every_break_even_price(found: list[Front], now: Conditions) -> None:
-    winners_flip(found, now, least=7)
+    winners_flip(found, now, least=6)
 
 
 def test_every_bar_is_what_planning_from_scratch_gives(found: list[Front], now: Conditions) -> None:

@@ -49,7 +49,9 @@ def test_buying_beats_renting_above_the_break_even_use(found: list[Front], now: 
     cheap = with_assumptions(with_offers(now.catalog, offers), {"storage-least-tb": 10.0, "switch-usd": 5_000.0})
     here = replace(now, catalog=cheap)
     ranked, _ = contenders(found, here)
-    flips = [one for one in break_evens(ranked, here) if one.parameter.startswith("utilisation") and one.flips_at]
+    flips = [
+        one for one in break_evens(ranked, found, here) if one.parameter.startswith("utilisation") and one.flips_at
+    ]
     assert flips
     for flip in flips:
         assert flip.flips_at is not None
@@ -85,7 +87,7 @@ def test_no_purchase_pays_after_its_equipment_is_written_off(found: list[Front],
     flips = {}
     for years in (0.1, 100.0):
         here = replace(now, catalog=with_assumptions(now.catalog, {"depreciation-years": years}))
-        told = break_evens(contenders(found, here)[0], here)
+        told = break_evens(contenders(found, here)[0], found, here)
         flips[years] = [one.flips_at for one in told if one.unit == "months"]
         assert all(months is None or months <= 12 * years for months in flips[years])
     assert any(flips[100.0])
@@ -122,7 +124,9 @@ def test_draws_agree_with_the_stated_probability_and_the_seed(found: list[Front]
 def test_a_range_that_straddles_the_break_even_splits_the_wins(found: list[Front], now: Conditions) -> None:
     ranked, _ = contenders(found, now)
     winner = ranked[0]
-    flip = next(one for one in break_evens(ranked, now) if one.parameter == f"price of {winner.offer.name}").flips_at
+    flip = next(
+        one for one in break_evens(ranked, found, now) if one.parameter == f"price of {winner.offer.name}"
+    ).flips_at
     assert flip is not None
     outcomes = monte_carlo(
         ranked, now, {f"price:{winner.offer.name}": (flip * 0.8, flip * 1.2)}, draws=20_000, seed=2, model_error=False
