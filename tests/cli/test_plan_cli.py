@@ -232,7 +232,7 @@ def test_a_bare_size_says_its_shape(cli: Cli) -> None:
         (("--max-accelerators", "0"), ("--max-accelerators", "above zero")),
         (("--max-accelerators", "1T"), ("max_accelerators", "at most")),
         (("--goodput", "0"), ("goodput", "between 0 and 1")),
-        (("--goodput", "nan"), ("goodput", "between 0 and 1")),
+        (("--goodput", "nan"), ("--goodput", "not a number")),
         (("--goodput", "90"), ("goodput", "between 0 and 1")),
         (("--front", "--within", "2%"), ("--front", "neither --within nor --prove")),
         (("--front", "--prove"), ("--front", "neither --within nor --prove")),
