@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.options import Json, split_names
+from optimizer.cli.options import Json, names_option
 
 if TYPE_CHECKING:
     from optimizer.replan.history import History
@@ -21,7 +21,7 @@ Where = Annotated[
 ]
 Jobs = Annotated[
     list[str] | None,
-    typer.Option("--job", metavar="NAMES", callback=split_names, help="Only these jobs; repeatable."),
+    names_option("--job", help="Only these jobs; repeatable."),
 ]
 
 

@@ -7,7 +7,7 @@ The catalogs are imported by the parsers, not here: ``--help`` and shell complet
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -23,6 +23,11 @@ def split_names(values: list[str] | None) -> list[str]:
     """
     names = (name.strip() for value in values or () for name in value.split(","))
     return list(dict.fromkeys(name for name in names if name))
+
+
+def names_option(*flags: str, help: str, metavar: str = "NAMES") -> Any:
+    """An option that takes names (:func:`split_names`)."""
+    return typer.Option(*flags, callback=split_names, metavar=metavar, help=help)
 
 
 def parse_whole(text: str, what: str, units: dict[str, float] | None = None) -> int:
@@ -153,33 +158,23 @@ Deadline = Annotated[
 ]
 Hardware = Annotated[
     list[str] | None,
-    typer.Option(
+    names_option(
         "--hardware",
         "-H",
-        callback=split_names,
-        metavar="NAMES",
         help="Accelerators to consider, comma separated or repeated; default: all that are on offer.",
     ),
 ]
 NamedHardware = Annotated[
     list[str] | None,
-    typer.Option(
+    names_option(
         "--hardware",
         "-H",
-        callback=split_names,
-        metavar="NAMES",
         help="Accelerators, comma separated or repeated; `clusterplan catalog list accelerators`.",
     ),
 ]
 OneHardware = Annotated[
     list[str] | None,
-    typer.Option(
-        "--hardware",
-        "-H",
-        callback=split_names,
-        metavar="NAME",
-        help="The accelerator; `clusterplan catalog list accelerators`.",
-    ),
+    names_option("--hardware", "-H", metavar="NAME", help="The accelerator; `clusterplan catalog list accelerators`."),
 ]
 Budget = Annotated[
     Money | None,
@@ -213,20 +208,16 @@ Precision = Annotated[
 ]
 Frameworks = Annotated[
     list[str] | None,
-    typer.Option(
+    names_option(
         "--framework",
         "-f",
-        callback=split_names,
-        metavar="NAMES",
         help="Frameworks to consider, comma separated or repeated; default: the usual one of each vendor.",
     ),
 ]
 Offers = Annotated[
     list[str] | None,
-    typer.Option(
+    names_option(
         "--offers",
-        callback=split_names,
-        metavar="NAMES",
         help="Offers to consider: names, or rent, on_demand, spot, reserved, purchase, all; default: all but spot.",
     ),
 ]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optimizer.cli.options import Json, parse_share, split_names
+from optimizer.cli.options import Json, names_option, parse_share
 from optimizer.cli.question import Demand, asking
 
 
@@ -20,19 +20,15 @@ def refine(
     demand: Demand,
     extend: Annotated[
         list[str] | None,
-        typer.Option(
+        names_option(
             "--extend",
-            callback=split_names,
-            metavar="NAMES",
             help="What to add to the enumerable space: stages, recompute, offload, batch, offers; default: all.",
         ),
     ] = None,
     objectives: Annotated[
         list[str] | None,
-        typer.Option(
+        names_option(
             "--objectives",
-            callback=split_names,
-            metavar="NAMES",
             help="What to minimise: cost, days, accelerators, risk (of being late). Several give a front.",
         ),
     ] = None,

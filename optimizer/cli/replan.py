@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from optimizer.cli.options import CatalogDirs, Json, split_names
+from optimizer.cli.options import CatalogDirs, Json, names_option
 
 
 class Notify(StrEnum):
@@ -36,10 +36,9 @@ def replan(
     as_of: Annotated[str | None, typer.Option("--as-of", metavar="DATE", help="The night; alone: replay it.")] = None,
     accept: Annotated[
         list[str] | None,
-        typer.Option(
+        names_option(
             "--accept",
             metavar="JOB",
-            callback=split_names,
             help="The plan last advised for this job stands from now on; repeatable, or all.",
         ),
     ] = None,
