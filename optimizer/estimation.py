@@ -14,6 +14,7 @@ from costmodels.architecture import Architecture
 from costmodels.device import PEAK_DTYPE
 from costmodels.flops import forward_flops, model_flops_per_token
 from costmodels.parameters import active_params, total_params
+from costmodels.run import DAY_S
 from costmodels.utilisation import executed_flops_per_token, hfu, mfu
 from optimizer.configuration import Configuration
 from optimizer.configure import configure
@@ -25,7 +26,7 @@ from optimizer.layout import Layout
 from optimizer.market import precision_of, site_of
 from optimizer.physics import Physics
 from optimizer.planning import SCHEMA_VERSION
-from optimizer.tariff import tariffs
+from optimizer.tariff import cheapest_tariff
 from optimizer.trust import told_scale
 from optimizer.validity import broken_rules, does_not_exist
 
@@ -75,13 +76,15 @@ def estimate(job: Job, layout: Layout, catalog: Catalog | None = None) -> Estima
     broken = broken_rules(layout, physics, job)
     if broken:
         raise UnsupportedError(does_not_exist(broken))
-    priced = sorted(tariffs(site, catalog), key=lambda t: (t.price.bought, t.price.usd, t.price.offer.name))
-    configuration = configure(physics, layout, priced[0] if priced else None)
+    unpaid = configure(physics, layout, None)
+    tariff = cheapest_tariff(site, catalog, layout.accelerators, unpaid.days * DAY_S)
+    configuration = unpaid if tariff is None else configure(physics, layout, tariff)
     said = [*job.assumptions, *site.notes]
     if site.profile_note:
         said.append(f"{accelerator.name}: {site.profile_note}")
-    if not priced:
-        said.append(f"{accelerator.name}: no offer is considered, so no cost")
+    if tariff is None:
+        why = "has so many" if site.prices else "is considered"
+        said.append(f"{accelerator.name}: no offer {why}, so no cost")
     said.append(told_goodput(configuration, job, catalog))
     said += told_exchange(layout.ep, configuration.expert_overlap, site.framework)
     said += told_scale(site.profile, configuration.accelerators)

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from catalogs.catalog import Catalog
 from catalogs.errors import InfeasibleError, UnsupportedError
 from catalogs.inheritance import resolve_profile
@@ -27,7 +25,7 @@ from optimizer.physics import Physics
 from optimizer.planning import SCHEMA_VERSION
 from optimizer.site import Site
 from optimizer.space_rules import MAX_MICRO_BATCH
-from optimizer.tariff import tariffs
+from optimizer.tariff import cheapest_tariff
 
 Turn = Callable[[Job, Site, Catalog, Layout], tuple[Job, Site] | None]
 """A lever: job and site with it turned, starting from a layout (None: there is nothing to turn)."""
@@ -265,7 +263,5 @@ def _replanned(job: Job, site: Site, catalog: Catalog) -> Configuration | None:
         return None
     known = site_of(site.accelerator, replace(job, precision=site.precision), catalog)
     physics = Physics.of(job, site, catalog)
-    count, wall_s = np.asarray(float(layout.accelerators)), configure(physics, layout, None).days * DAY_S
-    enough = [tariff for tariff in tariffs(known, catalog) if layout.accelerators <= tariff.max_accelerators]
-    cheapest = min(enough, key=lambda t: (float(t.total(count, np.asarray(wall_s))), t.price.offer.name), default=None)
-    return configure(physics, layout, cheapest)
+    wall_s = configure(physics, layout, None).days * DAY_S
+    return configure(physics, layout, cheapest_tariff(known, catalog, layout.accelerators, wall_s))

@@ -149,3 +149,13 @@ def tariffs(site: Site, catalog: Catalog) -> list[Tariff]:
         )
         for price in cheapest.values()
     ]
+
+
+def cheapest_tariff(site: Site, catalog: Catalog, accelerators: int, wall_s: float) -> Tariff | None:
+    """How a site is paid for so many accelerators and seconds at the least cost; None where no offer has so many.
+
+    Equal costs go by name. What counts is the whole bill: a commitment is cheap by the hour and charged for years.
+    """
+    size, time = np.asarray(float(accelerators)), np.asarray(wall_s)
+    enough = [tariff for tariff in tariffs(site, catalog) if accelerators <= tariff.max_accelerators]
+    return min(enough, key=lambda one: (float(one.total(size, time)), one.price.offer.name), default=None)

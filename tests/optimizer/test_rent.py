@@ -9,7 +9,9 @@ import pytest
 
 from catalogs.catalog import Catalog
 from catalogs.errors import DataFileError, UnsupportedError
+from optimizer.catalog_variant import with_offers
 from optimizer.compare import compare
+from optimizer.estimation import estimate
 from optimizer.job import Job
 from optimizer.planning import plan
 from optimizer.request import read_job
@@ -107,3 +109,31 @@ def test_an_offer_for_hardware_that_nobody_knows_is_no_silent_loss(tmp_path: Pat
     catalog = catalog_of(tmp_path, FIRM, FIRM.replace("firm", "cheap").replace("a800-sxm-80g", "a800-sxm"))
     with pytest.raises(DataFileError, match="offer cheap: unknown accelerator 'a800-sxm'; did you mean a800-sxm-80g"):
         plan(job_of(catalog), catalog, top=0)
+
+
+@pytest.mark.parametrize(
+    ("extra", "paid_by"),
+    [
+        (FIRM.replace("firm", "year").replace("on_demand", "reserved_1y").replace("1.0", "0.5"), "firm"),
+        (FIRM.replace("firm", "block").replace("1.0", "0.5") + "100000", "firm"),
+        (FIRM.replace("firm", "cheap").replace("1.0", "0.5"), "cheap"),
+    ],
+)
+def test_an_estimate_is_paid_as_its_whole_bill_is_least(extra: str, paid_by: str, tmp_path: Path) -> None:
+    catalog = catalog_of(tmp_path, FIRM, extra)
+    job = job_of(catalog, "firm", extra.split(",")[0])
+    best = plan(job, catalog, top=0).best
+    found = estimate(job, best.layout, catalog).configuration
+    assert (found.offer, found.cost_usd) == (best.offer, best.cost_usd)
+    assert found.offer == paid_by
+
+
+def test_an_estimate_has_no_price_of_an_offer_that_lacks_servers(tmp_path: Path) -> None:
+    catalog = catalog_of(tmp_path, FIRM)
+    few = with_offers(catalog, {"firm": catalog.offers["firm"].model_copy(update={"max_servers": 1})})
+    job = job_of(catalog, "firm")
+    large = next(one for one in plan(job, catalog, within=1.0).alternatives if one.servers > 1)
+    found = estimate(job, large.layout, few)
+    assert found.configuration.cost_usd is None
+    assert any("no offer has so many" in text for text in found.assumptions)
+    assert estimate(job, large.layout, catalog).configuration.cost_usd == pytest.approx(large.cost_usd)
