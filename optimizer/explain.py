@@ -24,10 +24,10 @@ def losing_neighbours(job: Job, winner: Leader, best: Configuration) -> list[Ref
     """The layouts one change away from the best, on about as many accelerators, and why each loses."""
     refusals = []
     for what, layout in _neighbours(best.layout, winner):
-        broken = broken_rules(layout, winner.search.physics, winner.search.job)
+        broken = broken_rules(layout, winner.physics, winner.job)
         if broken:
             continue
-        one = configure(winner.search.physics, layout, winner.tariff)
+        one = configure(winner.physics, layout, winner.tariff)
         if (reason := _reason(job, one, best)) is not None:
             refusals.append(Refusal(what, reason))
     return refusals
@@ -96,12 +96,12 @@ def _neighbours(best: Layout, winner: Leader) -> Iterator[tuple[str, Layout]]:
         value = getattr(best, name)
         for other in (2 * value, value // 2):
             if other >= 1 and other != value:
-                sequence = other > 1 and winner.search.site.framework.sequence_parallel
+                sequence = other > 1 and winner.site.framework.sequence_parallel
                 change = {name: other}
                 flag = {"sequence_parallel": sequence} if name == "tp" else {}
                 if layout := _resized(best, winner, **change, **flag):
                     yield f"{label} {other} instead of {value}", layout
-    depths = sorted({int(pp) for pp in winner.search.space.choices.pipe.pp})
+    depths = sorted({int(pp) for pp in winner.space.choices.pipe.pp})
     place = depths.index(best.pp)
     for other in (*depths[max(place - 1, 0) : place], *depths[place + 1 : place + 2]):
         if layout := _resized(best, winner, pp=other, vpp=1, schedule="1f1b"):
@@ -115,15 +115,15 @@ def _neighbours(best: Layout, winner: Leader) -> Iterator[tuple[str, Layout]]:
         yield f"no recomputation instead of {best.recompute}", layout
     if best.recompute != "full" and (layout := _resized(best, winner, recompute="full")):
         yield f"full recomputation instead of {best.recompute}", layout
-    for other in winner.search.space.zero:
+    for other in winner.space.zero:
         if other != best.zero and (layout := _resized(best, winner, zero=other)):
             yield f"ZeRO {other} instead of {best.zero}", layout
     if best.zero_group and (layout := _resized(best, winner, zero_group=0)):
         yield f"state shared by all replicas instead of groups of {best.zero_group}", layout
     for other in (2 * best.ep, best.ep // 2):
-        if winner.search.job.model.moe and other >= 1 and (layout := _resized(best, winner, ep=other)):
+        if winner.job.model.moe and other >= 1 and (layout := _resized(best, winner, ep=other)):
             yield f"expert parallel {other} instead of {best.ep}", layout
-    degrees = winner.search.space.replicas.values(best.tp * best.cp * best.pp, best.micro_batch)
+    degrees = winner.space.replicas.values(best.tp * best.cp * best.pp, best.micro_batch)
     smaller, larger = [int(d) for d in degrees if d < best.dp], [int(d) for d in degrees if d > best.dp]
     for other in (*smaller[-1:], *larger[:1]):
         if layout := _with_replicas(best, winner, other):
@@ -136,7 +136,7 @@ def _resized(best: Layout, winner: Leader, **changes: object) -> Layout | None:
     world = changed.tp * changed.cp * changed.pp
     if world > best.accelerators:
         return None
-    degrees = winner.search.space.replicas.values(world, changed.micro_batch)
+    degrees = winner.space.replicas.values(world, changed.micro_batch)
     if len(degrees) == 0:
         return None
     nearest = min((int(d) for d in degrees), key=lambda d: (abs(d * world - best.accelerators), d))
@@ -144,7 +144,7 @@ def _resized(best: Layout, winner: Leader, **changes: object) -> Layout | None:
 
 
 def _with_replicas(layout: Layout, winner: Leader, dp: int) -> Layout:
-    micro_batches = winner.search.space.replicas.micro_batches_of(dp, layout.micro_batch)
+    micro_batches = winner.space.replicas.micro_batches_of(dp, layout.micro_batch)
     group, data = layout.zero_group, dp * layout.cp
     if group and (layout.zero < 2 or group >= data or data % group):
         layout = replace(layout, zero_group=0)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from costmodels.layout import ALL_LAYERS
+from optimizer.job import Job
+from optimizer.physics import Physics
+from optimizer.site import Site
+from optimizer.space import Space
 from optimizer.tariff import Tariff
-
-if TYPE_CHECKING:
-    from optimizer.site_search import SiteSearch
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Leader:
         score: the objective (USD, seconds or accelerators).
         cost_usd, wall_s, accelerators: its figures.
         layout: degrees by name.
-        search: the site search it came from.
+        job, physics, space: what was searched, and where.
         tariff: how it is paid for.
     """
 
@@ -33,8 +34,15 @@ class Leader:
     wall_s: float
     accelerators: int
     layout: dict[str, int]
-    search: SiteSearch
+    job: Job
+    physics: Physics
+    space: Space
     tariff: Tariff
+
+    @property
+    def site(self) -> Site:
+        """Where it is."""
+        return self.physics.site
 
     @property
     def structure(self) -> tuple[object, ...]:
@@ -42,7 +50,7 @@ class Leader:
 
         Where a framework splits neither tensors nor layers, recomputation is what is left to choose.
         """
-        framework, layout = self.search.site.framework, self.layout
+        framework, layout = self.site.framework, self.layout
         split = framework.tensor_parallel or framework.pipeline_parallel
         return (
             self.tariff.price.offer.name,
@@ -63,6 +71,17 @@ class Leader:
             *self.layout.values(),
             self.tariff.price.offer.name,
         )
+
+
+class Keeper(Protocol):
+    """Keeps what it wants of the candidates that a search shows it."""
+
+    @property
+    def threshold(self) -> float:
+        """The score above which it keeps no candidate."""
+
+    def consider(self, scored: Scored) -> None:
+        """Keep what is wanted of a block."""
 
 
 class Leaders:
@@ -163,7 +182,7 @@ class Scored:
     """A block of candidates with their figures: groups, rows and data-parallel degrees.
 
     Attributes:
-        search: the site search it comes from.
+        job, physics, space: what is searched, and where.
         tariff: how it is paid for.
         layout: degrees of the candidate of a group, row and place.
         sequences: gives the sequences that a step of each degree trains, shape as ``accelerators``.
@@ -173,7 +192,9 @@ class Scored:
         accelerators: of each degree, shape (groups, 1, degrees).
     """
 
-    search: SiteSearch
+    job: Job
+    physics: Physics
+    space: Space
     tariff: Tariff
     layout: Callable[[int, int, int], dict[str, int]]
     sequences: Callable[[], NDArray[np.float64]]
@@ -192,6 +213,8 @@ class Scored:
             wall_s=float(self.wall_s[at]),
             accelerators=int(self.accelerators[group, 0, place]),
             layout=self.layout(*at),
-            search=self.search,
+            job=self.job,
+            physics=self.physics,
+            space=self.space,
             tariff=self.tariff,
         )

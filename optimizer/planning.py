@@ -151,7 +151,7 @@ def plan(
         *refused,
     )
     said = _assumptions(job, winner, others, found, catalog)
-    rate = None if job.goodput is not None else failure_rate(winner.search.site.accelerator, catalog).told
+    rate = None if job.goodput is not None else failure_rate(winner.site.accelerator, catalog).told
     return Plan(job, best, others, rejected, certificate, said, rate)
 
 
@@ -188,7 +188,7 @@ def _prove(job: Job, found: list[Site], catalog: Catalog, winner: Leader) -> int
 
 
 def _configuration(leader: Leader) -> Configuration:
-    return configure(leader.search.physics, Layout.of(leader.layout), leader.tariff)
+    return configure(leader.physics, Layout.of(leader.layout), leader.tariff)
 
 
 def _groups(job: Job, found: list[Site]) -> list[list[Site]]:
@@ -207,8 +207,8 @@ def _alternatives(leaders: list[Leader], top: int, *, named: bool) -> list[Leade
     firsts: dict[str, Leader] = {}
     if named:
         for one in rest:
-            name = one.search.site.accelerator.name
-            if name != winner.search.site.accelerator.name:
+            name = one.site.accelerator.name
+            if name != winner.site.accelerator.name:
                 firsts.setdefault(name, one)
     chosen = list(firsts.values())[:top]
     chosen += [one for one in rest if one not in chosen][: max(top - len(chosen), 0)]
@@ -223,7 +223,7 @@ def _losing_hardware(
     best_cost = best.cost_usd or 0.0
     by_name: dict[str, Leader] = {}
     for one in leaders:
-        by_name.setdefault(one.search.site.accelerator.name, one)
+        by_name.setdefault(one.site.accelerator.name, one)
     for name in dict.fromkeys(site.accelerator.name for site in found):
         if name == best.hardware:
             continue
@@ -313,14 +313,14 @@ def _assumptions(
     job: Job, winner: Leader, others: tuple[Configuration, ...], found: list[Site], catalog: Catalog
 ) -> tuple[str, ...]:
     """Everything the figures rest on, in words."""
-    used = {winner.search.site.accelerator.name, *(one.hardware for one in others)}
+    used = {winner.site.accelerator.name, *(one.hardware for one in others)}
     said = list(job.assumptions)
     if not math.isfinite(job.deadline_s):
         said.append("no deadline: the cheapest plan, however long it takes")
     best = _configuration(winner)
     said.append(told_goodput(best, job, catalog))
-    said += told_exchange(best.layout.ep, best.expert_overlap, winner.search.site.framework)
-    said += told_scale(winner.search.site.profile, best.accelerators)
+    said += told_exchange(best.layout.ep, best.expert_overlap, winner.site.framework)
+    said += told_scale(winner.site.profile, best.accelerators)
     if job.batch_tolerance > 0:
         said.append(
             f"global batch of {job.global_batch} sequences, up to {job.batch_tolerance:.0%} more or less so that it "

@@ -23,7 +23,7 @@ from costmodels.stage_costs import busy_stage_costs, waiting_stages
 from optimizer.bounds import Bounds, Objective
 from optimizer.certificate import Certificate
 from optimizer.job import Job
-from optimizer.leaders import Front, Leaders, Scored
+from optimizer.leaders import Keeper, Scored
 from optimizer.physics import Physics
 from optimizer.site import Site
 from optimizer.space import Spaces, Way
@@ -75,7 +75,7 @@ class SiteSearch:
         """Candidate rows in this site's space."""
         return int(self.space.shard_rows.sum())
 
-    def run(self, leaders: Leaders | Front, certificate: Certificate) -> None:
+    def run(self, leaders: Keeper, certificate: Certificate) -> None:
         """Search the site, improving ``leaders`` and accounting for every row in ``certificate``."""
         floors = self.shard_floors
         order = np.argsort(floors, kind="stable")
@@ -90,7 +90,7 @@ class SiteSearch:
             if keep.any():
                 self._search_shards(chunk[keep], leaders, certificate)
 
-    def _worth(self, floors: Column, leaders: Leaders | Front) -> NDArray[np.bool_]:
+    def _worth(self, floors: Column, leaders: Keeper) -> NDArray[np.bool_]:
         """Which limits do not rule out a place among the leaders."""
         if not self.prune_by_bound:
             return np.ones(floors.shape, dtype=bool)
@@ -100,7 +100,7 @@ class SiteSearch:
         """Factor by which a run may come out slower than predicted and still meet the deadline as surely as wanted."""
         return np.exp(self._deviations * self.physics.days_sigma(accelerators, wall_s, goodput))
 
-    def _search_shards(self, chosen: NDArray[np.intp], leaders: Leaders | Front, certificate: Certificate) -> None:
+    def _search_shards(self, chosen: NDArray[np.intp], leaders: Keeper, certificate: Certificate) -> None:
         """Expand shards into stage rows, drop those whose limit is too high, and evaluate the rest best first."""
         stages = self._expand(chosen)
         rows = stages.rows
@@ -183,7 +183,7 @@ class SiteSearch:
         costs = replace(stages.costs, beside=None if beside is None else beside.map(flat))
         return replace(stages, parts=parts, costs=costs)
 
-    def _evaluate(self, stages: Stages, leaders: Leaders | Front, certificate: Certificate) -> None:
+    def _evaluate(self, stages: Stages, leaders: Keeper, certificate: Certificate) -> None:
         """Evaluate stage rows: memory by bisection over the degrees, then time in blocks of degrees across."""
         for deep in (False, True):
             for activations in (0, 1):
@@ -192,7 +192,7 @@ class SiteSearch:
                     ways = self.space.ways(2 if deep else 1, activations)
                     self._evaluate_ways(stages.take(np.flatnonzero(here)), ways, leaders, certificate)
 
-    def _evaluate_ways(self, part: Stages, ways: list[Way], leaders: Leaders | Front, certificate: Certificate) -> None:
+    def _evaluate_ways(self, part: Stages, ways: list[Way], leaders: Keeper, certificate: Certificate) -> None:
         counts = part.rows // len(ways)
         degrees, begins = self.space.replicas.listed(part.world, part.shard.micro_batch)
         fits = np.stack([self._first_fit(part, degrees, begins, counts, way) for way in ways])
@@ -221,7 +221,7 @@ class SiteSearch:
         degrees: Column,
         valid: NDArray[np.bool_],
         way: Way,
-        leaders: Leaders | Front,
+        leaders: Keeper,
     ) -> None:
         replicas = self._replicas(block.shard, degrees, way)
         valid = valid & self._valid(block, replicas)
@@ -303,7 +303,7 @@ class SiteSearch:
         valid: NDArray[np.bool_],
         wall_s: Column,
         goodput: Column,
-        leaders: Leaders | Front,
+        leaders: Keeper,
     ) -> None:
         """Show the leaders the candidates of a block, once for every way of paying."""
         accelerators = block.world * degrees
@@ -322,7 +322,9 @@ class SiteSearch:
                 allowed &= cost <= self.job.budget_usd
             leaders.consider(
                 Scored(
-                    search=self,
+                    job=self.job,
+                    physics=self.physics,
+                    space=self.space,
                     tariff=tariff,
                     layout=layout,
                     sequences=lambda: self.space.replicas.sequences(degrees, block.shard.micro_batch),

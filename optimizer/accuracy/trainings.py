@@ -98,7 +98,7 @@ def _fastest(catalog: Catalog, one: Training) -> Prediction:
     if not leaders:
         return Prediction(None, "no layout fits")
     best = leaders[0]
-    return Prediction(configure(best.search.physics, Layout.of(best.layout), best.tariff))
+    return Prediction(configure(best.physics, Layout.of(best.layout), best.tariff))
 
 
 def in_layout(catalog: Catalog, one: Training, layout: PublishedLayout) -> Prediction:

@@ -83,7 +83,7 @@ class Contender:
     def best(self) -> Configuration:
         """All figures of the plan; its ``cost`` is the whole bill."""
         leader = self.front.leaders[self.place]
-        raw = configure(leader.search.physics, Layout.of(leader.layout), None)
+        raw = configure(leader.physics, Layout.of(leader.layout), None)
         sigma = combined_sigma(self.step_sigma, np.asarray(self.goodput_log_sigma))
         low, high = interval_90(np.asarray(self.days), sigma)
         in_time = probability_below(np.asarray(self.deadline_s), np.asarray(self.days * DAY_S), sigma)

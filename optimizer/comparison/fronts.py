@@ -50,7 +50,7 @@ class Front:
     @property
     def step_sigma(self) -> Column:
         """Standard deviation of the logarithm of the step time of each."""
-        sigma = self.leaders[0].search.physics.step_sigma(self.accelerators)
+        sigma = self.leaders[0].physics.step_sigma(self.accelerators)
         return np.broadcast_to(sigma, self.accelerators.shape)
 
     @property

@@ -90,7 +90,7 @@ def _later(job: Job, catalog: Catalog, longest_s: float = LONGEST_S) -> Iterator
     if first is None:
         return
     sure = NormalDist().inv_cdf(job.confidence)
-    physics, count = first.search.physics, np.asarray(float(first.accelerators))
+    physics, count = first.physics, np.asarray(float(first.accelerators))
     sigma = float(physics.days_sigma(count, np.asarray(first.wall_s), physics.goodput(count)))
     date_s = first.wall_s * math.exp(sure * sigma) * (1 + ROUNDING)
     one = _best(replace(job, deadline_s=date_s), catalog)
@@ -115,7 +115,7 @@ def _elsewhere(job: Job, catalog: Catalog) -> Iterator[Nearest]:
         keep=lambda site: site.accelerator.name not in job.hardware,
     )
     if one is not None:
-        yield _told("hardware", f"{one.search.site.accelerator.name} instead of {', '.join(job.hardware)}", one)
+        yield _told("hardware", f"{one.site.accelerator.name} instead of {', '.join(job.hardware)}", one)
 
 
 def _larger(job: Job, catalog: Catalog) -> Iterator[Nearest]:
@@ -149,4 +149,4 @@ def _best(
 
 
 def _told(axis: str, change: str, one: Leader) -> Nearest:
-    return Nearest(axis, change, configure(one.search.physics, Layout.of(one.layout), one.tariff))
+    return Nearest(axis, change, configure(one.physics, Layout.of(one.layout), one.tariff))

@@ -144,7 +144,7 @@ class Problem:
 
     def candidate(self, leader: Leader) -> Candidate | None:
         """An exact solution as a candidate (None if its site was left out)."""
-        site = leader.search.site
+        site = leader.site
         places = [n for n, g in enumerate(self.grounds) if site is g.site or site is g.enumerable.site]
         if not places:
             return None

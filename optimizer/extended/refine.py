@@ -247,7 +247,7 @@ def _sample(
 
 
 def _configuration(leader: Leader) -> Configuration:
-    return configure(leader.search.physics, Layout.of(leader.layout), leader.tariff)
+    return configure(leader.physics, Layout.of(leader.layout), leader.tariff)
 
 
 def _assumptions(problem: Problem, plans: Sequence[Settled], catalog: Catalog) -> tuple[str, ...]:

@@ -233,7 +233,7 @@ def _affordable(
     *,
     at_next: int | None = None,
 ) -> Affordable:
-    exact = replace(leader.search.physics, tokens=np.asarray(tokens))
+    exact = replace(leader.physics, tokens=np.asarray(tokens))
     one = configure(exact, Layout.of(leader.layout), leader.tariff)
     binding = ""
     if at_next is not None:

@@ -248,7 +248,7 @@ def evaluate(job: Job, site: Site, catalog: Catalog) -> Steps:
     one_step = replace(job, tokens=1.0, deadline_s=float("inf"), budget_usd=float("inf"))
     fastest = _Fastest()
     searched = SiteSearch(one_step, replace(site, prices=(any_price,)), catalog, "cost", Spaces(one_step))
-    searched.run(fastest, Certificate())  # type: ignore[arg-type]
+    searched.run(fastest, Certificate())
     return fastest.steps()
 
 

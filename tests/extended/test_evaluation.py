@@ -64,7 +64,7 @@ def test_exact_solutions_have_the_figures_of_the_exact_search(name: str) -> None
         one = p.candidate(leader)
         assert one is not None
         (outcome,) = p.grounds[one.site].evaluate([one])
-        known = configure(leader.search.physics, Layout.of(leader.layout), leader.tariff)
+        known = configure(leader.physics, Layout.of(leader.layout), leader.tariff)
         assert p.grounds[one.site].expert_overlap(one) == known.expert_overlap
         assert outcome.feasible
         assert outcome.cost_usd == pytest.approx(leader.cost_usd, rel=1e-12)
