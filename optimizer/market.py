@@ -126,6 +126,8 @@ def site_of(accelerator: Accelerator, job: Job, catalog: Catalog) -> Site:
     if job.offers and known:
         return min(known, key=lambda site: (not site.multi_server, min(price.usd for price in site.prices)))
     same = [s for s in known if s.multi_server and s.scale_out_bytes_per_s == network]
+    # Offers on the server's own fabric, else on another one as fast.
+    same.sort(key=lambda s: (s.fabric.name, s.server_accelerators) != (server.fabric, server.accelerators))
     return same[0] if same else default
 
 

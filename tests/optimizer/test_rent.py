@@ -13,6 +13,7 @@ from optimizer.catalog_variant import with_offers
 from optimizer.compare import compare
 from optimizer.estimation import estimate
 from optimizer.job import Job
+from optimizer.market import site_of
 from optimizer.planning import plan
 from optimizer.request import read_job
 
@@ -126,6 +127,15 @@ def test_an_estimate_is_paid_as_its_whole_bill_is_least(extra: str, paid_by: str
     found = estimate(job, best.layout, catalog).configuration
     assert (found.offer, found.cost_usd) == (best.offer, best.cost_usd)
     assert found.offer == paid_by
+
+
+@pytest.mark.parametrize("hardware", ["b200", "h200-sxm", "h100-sxm-80g", "a800-sxm-80g"])
+def test_an_estimate_stands_on_the_usual_fabric_whatever_the_order_of_offers(hardware: str) -> None:
+    shipped = Catalog()
+    job = read_job(shipped, "llama-2-7b", 50e9, hardware=[hardware])
+    for offers in (shipped.offers, dict(reversed(shipped.offers.items()))):
+        site = site_of(shipped.accelerators[hardware], job, with_offers(shipped, offers))
+        assert site.fabric.name == shipped.server_of(hardware).fabric
 
 
 def test_an_estimate_has_no_price_of_an_offer_that_lacks_servers(tmp_path: Path) -> None:
