@@ -260,6 +260,17 @@ def _series(found: list[Point]) -> list[tuple[str, list[tuple[Any, float]]]]:
     return charts
 
 
+_COMPARED = {
+    "kind": "verdict",
+    "offer": "plan",
+    "usd": "price",
+    "planned_usd": "still to pay",
+    "ends": "ends",
+    "advised": "advised",
+}
+"""Fields of a job that a difference shows, with their headings."""
+
+
 def _show_difference(found: Difference) -> None:
     from optimizer.cli.output import print_line, print_table
     from optimizer.replan.offer_key import offer_words
@@ -275,9 +286,9 @@ def _show_difference(found: Difference) -> None:
         rows = []
         for old, new in found.jobs:
             one = new or old
-            cells = [[_cell(point, name) for point in (old, new)] for name in ("kind", "offer", "usd", "planned_usd")]
+            cells = [[_cell(point, name) for point in (old, new)] for name in _COMPARED]
             rows.append((one.job if one else "", *(a if a == b else f"{a} -> {b}" for a, b in cells)))
-        print_table(("job", "verdict", "plan", "price", "still to pay"), rows)
+        print_table(("job", *_COMPARED.values()), rows)
     if found.prices:
         rows = []
         for key, was, now in found.prices:
@@ -294,4 +305,6 @@ def _cell(point: Point | None, name: str) -> str:
         return "none"
     if name == "offer":
         return f"{point.accelerators} at {offer_words(point.offer)}"
+    if name == "advised":
+        return f"{point.advised_accelerators} at {offer_words(point.advised)}"
     return f"{value:,.4g}" if name == "usd" else f"{value:,.0f}" if name == "planned_usd" else str(value)

@@ -48,6 +48,7 @@ class Point:
         kind: the verdict.
         offer, accelerators: the plan that it has, else the one advised ("" and 0: none).
         usd: its price per accelerator-hour (per server when bought).
+        advised, advised_accelerators: the plan to move to ("" and 0: none).
         planned_usd: what is left of the job costs on it.
         saving_usd: what the advised move saves.
         ends: when the plan ends.
@@ -61,6 +62,8 @@ class Point:
     offer: str
     accelerators: int
     usd: float | None
+    advised: str
+    advised_accelerators: int
     planned_usd: float | None
     saving_usd: float | None
     ends: str | None
@@ -69,12 +72,23 @@ class Point:
     @classmethod
     def of(cls, night: int, as_of: str, verdict: Verdict) -> Point:
         """The point of a verdict."""
-        plan = verdict.plan
+        plan, target = verdict.plan, verdict.target
         planned = verdict.keep_usd if verdict.standing else verdict.change_usd
         return cls(
-            night, as_of, verdict.job, verdict.kind, plan.key if plan else "", plan.accelerators if plan else 0,
-            plan.usd if plan else None, planned, verdict.saving_usd, verdict.ends, verdict.reason,
-        )  # fmt: skip
+            night=night,
+            as_of=as_of,
+            job=verdict.job,
+            kind=verdict.kind,
+            offer=plan.key if plan else "",
+            accelerators=plan.accelerators if plan else 0,
+            usd=plan.usd if plan else None,
+            advised=target.key if target else "",
+            advised_accelerators=target.accelerators if target else 0,
+            planned_usd=planned,
+            saving_usd=verdict.saving_usd,
+            ends=verdict.ends,
+            reason=verdict.reason,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """All fields."""
@@ -156,7 +170,8 @@ class Difference:
     """What changed from one night to another.
 
     Attributes:
-        jobs: per job with another verdict, plan, price or cost: its points on both nights (None: not there).
+        jobs: per job with another verdict, plan, advice, price, cost or end: its points on both nights (None: not
+            there).
         prices: per offer with another price: key, price before and after, each as its source states it (None: not
             offered).
         rules: rules that differ, before and after.
@@ -203,7 +218,8 @@ def _points(night: Night) -> dict[str, Point]:
 def _shown(point: Point | None) -> tuple[object, ...]:
     if point is None:
         return ()
-    return point.kind, point.offer, point.accelerators, point.usd, point.planned_usd, point.ends
+    plans = point.offer, point.accelerators, point.advised, point.advised_accelerators
+    return point.kind, *plans, point.usd, point.planned_usd, point.ends
 
 
 def _prices(night: Night) -> dict[str, float]:

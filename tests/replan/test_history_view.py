@@ -73,6 +73,18 @@ def test_every_view_of_a_history(recorded: str, tmp_path: Path, cli: Cli) -> Non
     assert {one["night"] for one in prices} == {one["night"] for one in listed}
 
 
+def test_other_advice_for_the_same_plan_differs(recorded: str, cli: Cli) -> None:  # noqa: F811
+    history = History(recorded)
+    for day, accelerators in ((4, 24), (5, 16)):
+        verdict = replace(priced(2).verdicts[0], kind="switch", target=replace(PLAN, accelerators=accelerators))
+        history.record(replace(priced(2), as_of=datetime.date(2026, 10, day), verdicts=(verdict,)))
+    history.close()
+    done = cli("history", "diff", "2026-10-04", "2026-10-05", "--history", recorded, "--json")
+    (change,) = json.loads(done.out)["jobs"]
+    assert [change[side]["advised_accelerators"] for side in ("before", "after")] == [24, 16]
+    assert "24 at " in cli("history", "diff", "2026-10-04", "2026-10-05", "--history", recorded).out
+
+
 def test_pruning_keeps_the_last_night_and_what_is_still_to_be_sent(recorded: str, cli: Cli) -> None:  # noqa: F811
     history = History(recorded)
     history.record(priced(3), {"channel": "body"})
