@@ -167,7 +167,6 @@ def _weighed(change: _Change, kept: Kept) -> Verdict:
     if standing.same(best):
         same = replace(base, saving_usd=0.0, move_usd=0.0, change_usd=kept.usd, reason="still the cheapest plan")
         return replace(same, **_leave(case, standing, kept))
-    worth_from, above = _worth_from(change, kept)
     saving, needed = kept.usd - change.usd, rules.needed_usd(kept.usd)
     rest = (case.as_of - datetime.date.fromisoformat(standing.since)).days
     resting = rest < rules.cool_down_days
@@ -178,7 +177,7 @@ def _weighed(change: _Change, kept: Kept) -> Verdict:
             kind="resize" if best.key == standing.key else "switch",
             target=case.target(best),
             reason=f"{_told(best)} saves {saving:,.0f} USD ({share:.0%} of what is left), the move included",
-            **_flip(best.key, worth_from, above=not above),
+            **_better_until(change, kept),
         )
     if saving >= needed:
         days = rules.cool_down_days - rest
@@ -192,10 +191,9 @@ def _weighed(change: _Change, kept: Kept) -> Verdict:
     if resting:
         # No other price moves a job that has just moved.
         flip = _stay(case, standing, kept, case.budget_usd)
-    elif worth_from is None:
-        flip = _leave(case, standing, kept)
     else:
-        flip = _flip(best.key, worth_from, above=above)
+        worth_from, above = _worth_from(change, kept)
+        flip = _flip(best.key, worth_from, above=above) or _leave(case, standing, kept)
     return replace(base, reason=reason, **flip)
 
 
@@ -230,6 +228,17 @@ def _worth_from(change: _Change, kept: Kept) -> tuple[float | None, bool]:
     share_usd = change.fixed_usd - kept.energy_usd * part
     price = max((rules.min_saving_usd + more_usd) / (stay - go), share_usd / (stay * part - go))
     return (price if price > 0.0 else None), True
+
+
+def _better_until(change: _Change, kept: Kept) -> dict[str, Any]:
+    """The price of the best plan's offer at which it no longer saves enough, or another one saves enough over it."""
+    case, best, standing = change.case, change.best, change.standing
+    price, above = _worth_from(change, kept)
+    other = None if above else case.best(without=best.key)
+    if other is not None and price is not None and (standing.follows or not standing.same(other)):
+        beaten_usd = case.job.rules.leave_usd(case.change_usd(other))
+        price = min(price, _price(beaten_usd, best.usd_per_price, change.fixed_usd) or price)
+    return _flip(best.key, price, above=not above)
 
 
 def _price(usd: float, usd_per_price: float, fixed_usd: float) -> float | None:

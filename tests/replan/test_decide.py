@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -263,6 +264,58 @@ def flipped(one: PlannedJob, *quotes: Quote, recorded: Standing | None = None) -
     ]
     before, behind = sides if first.flips_above else sides[::-1]
     return first, before, behind
+
+
+@pytest.mark.slow
+def test_any_stated_price_is_one_at_which_the_verdict_changes() -> None:
+    """Drawn markets, plans, budgets, rules and dates; what was advised stays open, as it does from night to night."""
+    stated = 0
+    for seed in range(30):
+        draw = random.Random(seed)
+        quotes = [
+            quote("a100-sxm-80g", base * draw.lognormvariate(0.0, 0.4), tenure, region)
+            for tenure, base in (("on_demand", 1.6), ("spot", 0.8), ("reserved_1y", 0.9), ("purchase", 20_000.0))
+            for region in ("r1", "r2")
+            if draw.random() < 0.6
+        ]
+        if not quotes:
+            continue
+        had, size = draw.choice(quotes), draw.choice([8, 16, 32, 64])
+        plan = Standing(had.key, had.accelerator, size, had.price * draw.choice([0.7, 1.0]), "2026-09-20")
+        current = RUNNING | {"region": had.region, "tenure": had.tenure, "accelerators": size}
+        current["since"] = draw.choice(["2026-09-29", "2026-06-01"])
+        one = job(
+            tokens="150B",
+            deadline=draw.choice(["2026-10-11", "2026-11-30", "2027-10-01"]),
+            budget_usd=draw.choice([None, 3_000.0, 100_000.0]),
+            switching={"checkpoint": draw.choice(["1TB", "10TB"]), "penalty_usd": draw.choice([0.0, 500.0])},
+            **draw.choice([{"current": current}, {}]),
+        )
+        recorded = plan if one.entry.current or draw.random() < 0.6 else None
+        first = verdict(one, *quotes, recorded=recorded)
+        if first.flips_at is None:
+            continue
+        stated += 1
+        sides = []
+        for side in (1 - 1e-6, 1 + 1e-6):
+            moved = [replace(q, price=first.flips_at * side) if q.key == first.flips_key else q for q in quotes]
+            found = verdict(one, *moved, recorded=recorded, proposed=first.target)
+            sides.append((found.kind, found.target and (found.target.key, found.target.accelerators)))
+        assert sides[0] != sides[1], (seed, first)
+    assert stated > 10
+
+
+def test_a_switch_states_the_price_at_which_another_plan_takes_its_place() -> None:
+    """Long before the dear plan that stands would be worth keeping."""
+    dear, third = replace(OLD, price=9.0), quote("a100-sxm-80g", 1.2, region="r3")
+    first = verdict(job(current=RUNNING), dear, NEW, third)
+    assert (first.kind, first.flips_key, first.flips_above) == ("switch", NEW.key, True)
+    assert first.flips_at is not None
+    assert first.flips_at < 1.5
+    for side, advised in ((1 - 1e-6, NEW), (1 + 1e-6, third)):
+        new = replace(NEW, price=first.flips_at * side)
+        found = verdict(job(current=RUNNING), dear, new, third, proposed=first.target)
+        assert (found.target or PLAN).key == advised.key
 
 
 def test_every_verdict_states_the_price_at_which_it_changes() -> None:
