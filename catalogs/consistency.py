@@ -49,17 +49,13 @@ def check_offer_accelerators(catalog: Catalog) -> Iterator[str]:
 def check_offer_currencies(catalog: Catalog) -> Iterator[str]:
     """Every offer is priced in a currency with a known rate."""
     for offer in catalog.offers.values():
-        if offer.currency.lower() not in catalog.currencies:
-            problem = unknown_name("currency", offer.currency, (code.upper() for code in catalog.currencies))
-            yield f"offer {offer.name}: {problem}; or add its rate under currencies/"
+        yield from _without_rate(f"offer {offer.name}", offer.currency, catalog)
 
 
 def check_region_currencies(catalog: Catalog) -> Iterator[str]:
     """Electricity of every region is priced in a currency with a known rate."""
     for region in catalog.regions.values():
-        if region.currency.lower() not in catalog.currencies:
-            problem = unknown_name("currency", region.currency, (code.upper() for code in catalog.currencies))
-            yield f"region {region.name}: {problem}; or add its rate under currencies/"
+        yield from _without_rate(f"region {region.name}", region.currency, catalog)
 
 
 def check_offered_servers(catalog: Catalog) -> Iterator[str]:
@@ -204,3 +200,10 @@ def _load_problem(catalog: Catalog, kind: str) -> str | None:
 
 def _unknown(owner: str, field: str, name: str, known: Iterable[str]) -> str:
     return f"{owner}: {unknown_name(field, name, known)}"
+
+
+def _without_rate(owner: str, currency: str, catalog: Catalog) -> Iterator[str]:
+    """What is wrong with a currency of which the catalog has no rate."""
+    if currency.lower() not in catalog.currencies:
+        known = (code.upper() for code in catalog.currencies)
+        yield f"{_unknown(owner, 'currency', currency, known)}; or add its rate under currencies/"

@@ -45,10 +45,8 @@ def configure(physics: Physics, layout: Layout, tariff: Tariff | None) -> Config
     held = on_device(parts, physics.device.memory_bytes)
     memory = {name: _number(value) for name, value in held.items()}
     needed, memory_sigma = needed_bytes(held), np.asarray(site.framework.memory_log_sigma)
-    cost = {}
-    if tariff is not None:
-        parts = tariff.components(size, wall_s)
-        cost = {name: _number(usd) for name, usd in parts.items()}
+    bill = {} if tariff is None else tariff.components(size, wall_s)
+    cost = {name: _number(usd) for name, usd in bill.items()}
     tokens_per_s = layout.global_batch * physics.seq / step_s / accelerators
     of_model, of_hardware = physics.utilisation(tokens_per_s, recomputed_share(x, pipe), shard.selective)
     offer = tariff.price.offer if tariff is not None else None
