@@ -12,6 +12,7 @@ import numpy as np
 from catalogs.catalog import Catalog
 from catalogs.runs import Run
 from costmodels.columns import Column
+from optimizer.accuracy.anchoring import ANCHOR_ROWS, anchored_errors
 from optimizer.accuracy.markdown import markdown_table
 from optimizer.accuracy.scatter import scatter_svg
 from optimizer.accuracy.scores import Score
@@ -19,12 +20,7 @@ from optimizer.accuracy.trainings import PublishedRun, published_runs
 from optimizer.accuracy.trainings_page import trainings_section
 from optimizer.accuracy.validate import cross_validate, validate
 from optimizer.accuracy.validation import Validation
-
-ANCHOR_ROWS = 3
-"""Rows of a source of its own that anchoring takes one common factor from."""
-
-DRAWS = 50
-"""Random choices of those rows that are averaged."""
+from optimizer.measured.table import RunTable
 
 START, END = "<!-- accuracy: begin -->", "<!-- accuracy: end -->"
 """Between these lines of a README stands the summary."""
@@ -44,8 +40,8 @@ the predicted-fastest layout takes than one of the measured-fastest."""
 PEERS_TEXT = """\
 What other tools publish about themselves, and the mean error here on the same measurements. Primus (at most
 9.2% on four points) is not compared: its public rows state neither precision nor micro-batch. vTrain and SimuMax
-first measure operators on the machine that they predict; nearest to that is the column in which nothing of the
-source was seen but one common factor, from 3 of its rows, judged on its others."""
+first measure operators on the machine that they predict; nearest to that is the column in which profiles that had
+not seen the source were calibrated on 3 of its rows, judged on its others."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +79,13 @@ class Scoreboard:
     """Everything the page shows.
 
     Attributes:
+        catalog: what exists.
         shipped: predictions by the shipped profiles.
         groups, models, sources: predictions with groups, with architectures and with whole sources held apart.
         trainings: published end-to-end runs.
     """
 
+    catalog: Catalog
     shipped: Validation
     groups: Validation
     models: Validation
@@ -99,6 +97,7 @@ class Scoreboard:
         """Predict everything; minutes for some thousand rows."""
         rows = tuple(runs)
         return cls(
+            catalog,
             validate(catalog, rows),
             cross_validate(catalog, rows),
             cross_validate(catalog, rows, by="model"),
@@ -232,10 +231,10 @@ class Scoreboard:
         )
 
     def _anchoring(self) -> str:
-        plain, anchored, count = leave_one_source_out(self.sources, ("a100", "h100"))
+        plain, anchored, count = leave_one_source_out(self.catalog, self.sources, ("a100", "h100"))
         return (
             f"Whole sources of dense models on A100 and H100 held apart: the median over {count} sources of the\n"
-            f"median error of each is {plain:.1%}; after one common factor from {ANCHOR_ROWS} rows of the source,\n"
+            f"median error of each is {plain:.1%}; after `clusterplan calibrate` on {ANCHOR_ROWS} rows of the source,\n"
             f"judged on its other rows, {anchored:.1%}."
         )
 
@@ -258,14 +257,27 @@ class Scoreboard:
             if peer.memory:
                 shown = [self._memory_errors(peer.source)] * 3
             else:
-                apart, fresh, seen = (_of(judged, peer.source) for judged in (self.groups, self.sources, self.shipped))
-                anchored = np.concatenate([np.zeros(0), *anchored_errors(fresh, np.random.default_rng(0))])
-                shown = [_errors(apart), anchored, _errors(seen)]
+                apart, seen = (_of(judged, peer.source) for judged in (self.groups, self.shipped))
+                shown = [_errors(apart), self._calibrated_errors(peer.source), _errors(seen)]
             if shown[0].size:
                 means = [f"{np.mean(errors):.2%}" if errors.size else "–" for errors in shown]
                 rows.append([f"[{peer.title}]({peer.url})", str(shown[0].size), f"{peer.mean:.2%}", *means])
         head = ["groups held apart", f"source held apart but {ANCHOR_ROWS} rows", "shipped profiles"]
         return markdown_table(["", "rows here", "its mean error", *(f"here, {title}" for title in head)], rows)
+
+    def _calibrated_errors(self, part: str) -> Column:
+        """Of the rows of the source with ``part`` in its name, dense and MoE apart, after calibrating on a few."""
+        table, found = self.sources.table, [np.zeros(0)]
+        if table is None:
+            return found[0]
+        members: dict[tuple[str, bool], list[int]] = defaultdict(list)
+        for row in _full(table):
+            if part in table.runs[row].source:
+                members[table.runs[row].source, bool(table.is_moe[row])].append(row)
+        for (source, _), rows in members.items():
+            trained = self.sources.unseen[source]
+            found += anchored_errors(self.catalog, table, rows, trained, np.random.default_rng(0))
+        return np.concatenate(found)
 
     def _memory_errors(self, source: str) -> Column:
         memory = self.shipped.memory
@@ -282,43 +294,36 @@ def _of(judged: Validation, source: str) -> Column:
     return judged.residuals[[source in run.source for run in judged.table.runs]]
 
 
-def leave_one_source_out(judged: Validation, accelerators: Sequence[str], *, seed: int = 0) -> tuple[float, float, int]:
-    """Median over sources of the median error, plain and anchored on a few rows, and the number of sources.
+def leave_one_source_out(
+    catalog: Catalog, judged: Validation, accelerators: Sequence[str], *, seed: int = 0
+) -> tuple[float, float, int]:
+    """Median over sources of the median error, plain and calibrated on a few rows, and the number of sources.
 
     Args:
+        catalog: says which accelerators are relatives.
         judged: predictions with whole sources held apart.
-        accelerators: beginnings of accelerator names; dense models on others are left out.
+        accelerators: beginnings of accelerator names; models with experts, adapters and others are left out.
         seed: of the choice of rows.
     """
     table = judged.table
     if table is None:
         return 0.0, 0.0, 0
     members: dict[str, list[int]] = defaultdict(list)
-    for row, run in enumerate(table.runs):
+    for row in _full(table):
         if table.accelerators[row].startswith(tuple(accelerators)) and not table.is_moe[row]:
-            members[run.source].append(row)
+            members[table.runs[row].source].append(row)
     if not members:
         return 0.0, 0.0, 0
-    residuals, generator = judged.residuals, np.random.default_rng(seed)
-    plain = [float(np.median(_errors(residuals[rows]))) for rows in members.values()]
-    draws = [anchored_errors(residuals[rows], generator) for rows in members.values()]
-    anchored = [float(np.mean([np.median(errors) for errors in draw])) for draw in draws if draw]
+    errors, generator = _errors(judged.residuals), np.random.default_rng(seed)
+    plain = [float(np.median(errors[rows])) for rows in members.values()]
+    draws = [anchored_errors(catalog, table, rows, judged.unseen[name], generator) for name, rows in members.items()]
+    anchored = [float(np.mean([np.median(one) for one in draw])) for draw in draws if draw]
     return float(np.median(plain)), float(np.median(anchored)) if anchored else 0.0, len(members)
 
 
-def anchored_errors(residuals: Column, generator: np.random.Generator) -> list[Column]:
-    """Errors of the other rows of a source after one common factor from a few of them, for several choices of these.
-
-    None where there are no other rows.
-    """
-    found: list[Column] = []
-    if residuals.size <= ANCHOR_ROWS:
-        return found
-    for _ in range(DRAWS):
-        order = generator.permutation(residuals.size)
-        factor = np.median(residuals[order[:ANCHOR_ROWS]])
-        found.append(_errors(residuals[order[ANCHOR_ROWS:]] - factor))
-    return found
+def _full(table: RunTable) -> list[int]:
+    """The rows that train all weights: adapters are predicted by what these measure."""
+    return [int(row) for row in np.flatnonzero(~table.is_adapted)]
 
 
 def _errors(residuals: Column) -> Column:

@@ -19,7 +19,8 @@ from optimizer.accuracy.memory import Memory
 from optimizer.accuracy.validation import Validation
 from optimizer.calibration.deviations import cluster_sigmas, held_apart_sigmas
 from optimizer.calibration.fit import fit
-from optimizer.calibration.folds import by_group, by_model, by_source, dealt, held_apart
+from optimizer.calibration.folds import by_group, by_model, by_source, dealt, fits_apart, held_apart, predicted_apart
+from optimizer.calibration.parts import Fit
 from optimizer.calibration.software import labels_of, shift_name
 from optimizer.measured.memory import predicted_gib
 from optimizer.measured.memory_readings import reading_of, unknown_memory
@@ -70,14 +71,18 @@ def cross_validate(
     groups = dealt(table, folds, seed=seed, key=by_model if by == "model" else by_group)
     seconds = held_apart(catalog, table, fitted, groups)
     sigma: Column = held_apart_sigmas(table, np.log(table.measured_s / seconds), groups)
+    unseen: dict[str, Fit] = {}
     if by == "source":
-        seconds = held_apart(catalog, table, fitted, dealt(table, 0, key=by_source))
+        fold = dealt(table, 0, key=by_source)
+        fits = fits_apart(catalog, table, fitted, fold)
+        seconds = predicted_apart(catalog, table, fits, fold)
+        unseen = {run.source: fits[int(part)] for run, part in zip(table.runs, fold, strict=True)}
         clusters = cluster_sigmas(table, np.log(table.measured_s / seconds))
         sigma = combined_sigma(sigma, np.array([clusters[bool(moe)] for moe in table.is_moe]))
     if memory is not None:
         memory = memory.held_apart(folds, seed=seed)
     note = f"{by} held apart"
-    return Validation(rows, table, seconds, sigma, (note,) * len(table), memory, skipped)
+    return Validation(rows, table, seconds, sigma, (note,) * len(table), memory, skipped, unseen)
 
 
 def _read(catalog: Catalog, runs: tuple[Run, ...]) -> tuple[RunTable | None, Memory | None, tuple[Skipped, ...]]:

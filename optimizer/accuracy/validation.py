@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from optimizer.accuracy.memory import Memory
 from optimizer.accuracy.naming import short, task_of
 from optimizer.accuracy.regret import Regret, regret
 from optimizer.accuracy.scores import Score, scores_by
+from optimizer.calibration.parts import Fit
 from optimizer.measured.skipped import Skipped
 from optimizer.measured.table import RunTable
 
@@ -45,6 +46,7 @@ class Validation:
         notes: where the profile of each of them comes from.
         memory: of every predicted row.
         skipped: the other rows, with reasons.
+        unseen: source to the fit that has not seen it, where whole sources are held apart.
     """
 
     runs: tuple[Run, ...]
@@ -54,6 +56,7 @@ class Validation:
     notes: tuple[str, ...]
     memory: Memory | None
     skipped: tuple[Skipped, ...]
+    unseen: Mapping[str, Fit] = field(default_factory=dict)
 
     @property
     def residuals(self) -> Column:

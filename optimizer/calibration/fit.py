@@ -36,7 +36,7 @@ def fit(
     *,
     start: Fit | None = None,
     anchor: Anchor | None = None,
-    iterations: int = 30,
+    iterations: int = 300,
 ) -> Fit:
     """The constants under which the table's rows are most likely.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,11 +52,26 @@ def held_apart(catalog: Catalog, table: RunTable, fitted: Fit, fold: Rows, *, an
         fold: of every row.
         anchor: what the fits are drawn to.
     """
-    seconds = np.empty(len(table))
+    return predicted_apart(catalog, table, fits_apart(catalog, table, fitted, fold, anchor=anchor), fold, anchor=anchor)
+
+
+def fits_apart(
+    catalog: Catalog, table: RunTable, fitted: Fit, fold: Rows, *, anchor: Anchor | None = None
+) -> dict[int, Fit]:
+    """The fit to the rows outside each fold; arguments as of :func:`held_apart`."""
+    fits = {}
     for part in np.unique(fold):
-        rest, own = np.flatnonzero(fold != part), np.flatnonzero(fold == part)
-        trained = Fit()
-        if rest.size:
-            trained = fit(catalog, table.select(rest), start=fitted, anchor=anchor, iterations=10)
+        rest = np.flatnonzero(fold != part)
+        fits[int(part)] = fit(catalog, table.select(rest), start=fitted, anchor=anchor) if rest.size else Fit()
+    return fits
+
+
+def predicted_apart(
+    catalog: Catalog, table: RunTable, fits: Mapping[int, Fit], fold: Rows, *, anchor: Anchor | None = None
+) -> Column:
+    """Predicted seconds of every row by the fit of its fold."""
+    seconds = np.empty(len(table))
+    for part, trained in fits.items():
+        own = np.flatnonzero(fold == part)
         seconds[own] = predicted(catalog, table.select(own), trained, anchor=anchor)
     return seconds

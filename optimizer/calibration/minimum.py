@@ -30,8 +30,13 @@ DAMPING, LEAST_DAMPING = 1e-2, 1e-6
 TRIALS = 8
 """How often the damping of a step is raised before the point counts as the minimum."""
 
-ENOUGH = 1e-4
-"""Share of the misfit by which a step must lower it for another one to be tried."""
+ENOUGH = 5e-3
+"""How much a step must lower the misfit for another one to be tried. As twice the log of a probability, less says
+nothing; and a fit to part of the rows that starts from one to all of them must not end while it still knows the
+others."""
+
+KEPT = 6
+"""Steps that are taken with the same slopes, which cost more than all else and change little from step to step."""
 
 
 class Model(Protocol):
@@ -69,29 +74,41 @@ def minimum(model: Model, precisions: Column, start: Column, iterations: int) ->
         iterations: at most so many steps.
     """
     here, damping = _Point.at(start, model, precisions), DAMPING
+    slopes, age = model.slopes(here.unknowns, here.residuals), 0
     for _ in range(iterations):
-        hessian, descent = _normal_equations(here, model, precisions)
-        for _ in range(TRIALS):
-            system = hessian + np.diag(precisions + damping * (np.diag(hessian) + precisions))
-            move = np.clip(np.linalg.solve(system, descent), -LONGEST_MOVE, LONGEST_MOVE)
-            trial = _Point.at(here.unknowns + move, model, precisions)
-            if np.isfinite(trial.misfit) and trial.misfit < here.misfit:
-                break
-            damping *= 4.0
-        else:
+        lower, damping = _lower(here, model, slopes, precisions, damping)
+        age += 1
+        little = lower is None or here.misfit - lower.misfit < ENOUGH
+        here = lower or here
+        if little and age == 1:
             break
-        gain, here = here.misfit - trial.misfit, trial
-        damping = max(damping / 5.0, LEAST_DAMPING)
-        if gain < ENOUGH * here.misfit:
-            break
+        if little or age == KEPT:
+            slopes, age = model.slopes(here.unknowns, here.residuals), 0
     return here.unknowns
 
 
-def _normal_equations(here: _Point, model: Model, precisions: Column) -> tuple[NDArray[np.float64], Column]:
+def _lower(
+    here: _Point, model: Model, slopes: sparse.csr_matrix, precisions: Column, damping: float
+) -> tuple[_Point | None, float]:
+    """A point of less misfit, None if no damping gives one, and the damping for the next step."""
+    from scipy import linalg
+
+    hessian, descent = _normal_equations(here, slopes, precisions)
+    for tried in damping * 4.0 ** np.arange(TRIALS):
+        system = hessian + np.diag(precisions + tried * (np.diag(hessian) + precisions))
+        move = np.clip(linalg.solve(system, descent, assume_a="pos"), -LONGEST_MOVE, LONGEST_MOVE)
+        trial = _Point.at(here.unknowns + move, model, precisions)
+        if np.isfinite(trial.misfit) and trial.misfit < here.misfit:
+            return trial, max(tried / 5.0, LEAST_DAMPING)
+    return None, damping
+
+
+def _normal_equations(
+    here: _Point, slopes: sparse.csr_matrix, precisions: Column
+) -> tuple[NDArray[np.float64], Column]:
     """Half the second derivatives of the re-weighted residuals' misfit, and half the way down with the priors'."""
     from scipy import sparse
 
-    slopes = model.slopes(here.unknowns, here.residuals)
     weights = 1.0 / np.sqrt(1.0 + (here.residuals / ROBUST) ** 2)
     weighted = sparse.csr_matrix(slopes.multiply(weights[:, None]))
     hessian = np.asarray((weighted.T @ slopes).todense())

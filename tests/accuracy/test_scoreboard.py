@@ -26,7 +26,7 @@ def test_scoreboard_writes_its_pages(catalog: Catalog, tmp_path: Path) -> None:
     ]
     (tmp_path / "README.md").write_text(f"before\n{START}\nold\n{END}\nafter\n", encoding="utf-8")
     apart = {by: cross_validate(catalog, rows, by=by) for by in ("group", "model", "source")}
-    board = Scoreboard(validate(catalog, rows), apart["group"], apart["model"], apart["source"], ())
+    board = Scoreboard(catalog, validate(catalog, rows), apart["group"], apart["model"], apart["source"], ())
     written = board.write(tmp_path / "docs")
     assert [path.name for path in written] == ["accuracy.md", "accuracy.svg", "README.md"]
     assert "groups held apart" in written[0].read_text(encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 from scipy import sparse
 
 from costmodels.columns import Column
@@ -39,6 +40,31 @@ def test_an_outlier_pulls_with_bounded_force() -> None:
     found = minimum(line, np.zeros(1), np.zeros(1), 100)
     # Twenty rows pull back with their distance, the outlier with no more than ROBUST.
     np.testing.assert_allclose(found, 1.0 + ROBUST / 20, rtol=1e-3)
+
+
+@dataclass
+class Growth:
+    """Residuals ``measured - exp(slope · unknowns)``."""
+
+    slope: np.ndarray[tuple[int, int], np.dtype[np.float64]]
+    measured: Column
+
+    def residuals(self, unknowns: Column) -> Column:
+        return np.asarray(self.measured - np.exp(self.slope @ unknowns))
+
+    def slopes(self, unknowns: Column, residuals: Column) -> sparse.csr_matrix:
+        return sparse.csr_matrix(self.slope * np.exp(self.slope @ unknowns)[:, None])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_minimum_does_not_know_where_it_was_looked_for_from(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    slope = random.standard_normal((4000, 4))
+    slope[:, 1] = slope[:, 0] + 0.02 * slope[:, 1]  # a long valley
+    model = Growth(slope, np.exp(slope @ np.array([0.3, -0.2, 0.1, 0.4])) + random.standard_normal(4000))
+    precisions = np.full(4, 0.5)
+    near, far = (minimum(model, precisions, start, 300) for start in (np.zeros(4), random.standard_normal(4)))
+    np.testing.assert_allclose(near, far, atol=6e-3)
 
 
 def test_no_step_is_taken_beyond_what_was_asked() -> None:
