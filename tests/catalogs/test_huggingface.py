@@ -12,6 +12,9 @@ from catalogs import Catalog, DataFileError, Model
 from catalogs.huggingface import MODEL_TYPES, read_hf_config
 
 MODELS = Catalog().models
+STATED_ELSEWHERE = {"bloom-176b": {"dropout"}}
+"""Fields in which the developers' account of the training differs from the config they published for inference."""
+
 BOOKKEEPING = {"name", "title", "year", "seq", "batch_tokens", "params", "active_params", "sources", "date", "notes"}
 
 LLAMA_2_70B: dict[str, Any] = {
@@ -269,7 +272,9 @@ def write(path: Path, content: object) -> Path:
 def test_published_config_is_the_catalog_record(name: str, tmp_path: Path) -> None:
     read = read_hf_config(write(tmp_path / f"{name}.json", PUBLISHED[name]))
     expected = MODELS[name]
-    ours, theirs = (m.model_dump(exclude=BOOKKEEPING | {"family"}) for m in (read, expected))
+    ours, theirs = (
+        m.model_dump(exclude=BOOKKEEPING | {"family"} | STATED_ELSEWHERE.get(name, set())) for m in (read, expected)
+    )
     assert ours == theirs
     assert read.name == name
 
