@@ -42,7 +42,6 @@ READ = (
     "checkpoints-kept",
     "repair-s",
     "spare-availability",
-    "data-bytes-per-token",
     "discount-rate",
     "depreciation-years",
     "residual-share",

@@ -19,7 +19,7 @@ from costmodels.columns import Column
 from costmodels.fabric import Tree, fat_tree
 from costmodels.finance import MONTH_H, YEAR_H, hourly_usd, yearly_capital_usd
 from costmodels.goodput import Resilience, spares_needed, waiting_share
-from costmodels.storage import store_bytes
+from costmodels.storage import dataset_bytes, store_bytes
 from optimizer.job import Job
 
 Charge = Literal["pro-rata", "full"]
@@ -198,7 +198,7 @@ def surroundings(
 def stored_bytes(job: Job, survival: Resilience, catalog: Catalog) -> float:
     """Bytes of the checkpoints that are kept, and of the data."""
     kept = float(survival.checkpoint_bytes) * catalog.assumption("checkpoints-kept")
-    return kept + job.tokens * catalog.assumption("data-bytes-per-token")
+    return kept + float(dataset_bytes(np.asarray(job.tokens), np.asarray(float(job.model.vocab))))
 
 
 def ownership(

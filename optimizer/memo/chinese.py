@@ -181,7 +181,6 @@ ASSUMPTIONS = {
     "checkpoints-kept": "保留的检查点数",
     "repair-s": "故障服务器修复时间",
     "spare-availability": "备机够用的概率",
-    "data-bytes-per-token": "每词元训练数据的字节数",
     "discount-rate": "资金成本",
     "depreciation-years": "折旧年限",
     "residual-share": "残值比例",

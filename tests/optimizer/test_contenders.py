@@ -80,7 +80,7 @@ def test_a_rental_pays_for_storage_while_it_lasts_and_for_moving_the_model_out(
     one = best(found, "rent", job, catalog)
     months = one.days * 24 / 730
     saved = 14 * 6_738_415_616  # bytes of a checkpoint, of which 20 are kept beside the data
-    kept = (20 * saved + 4 * job.tokens) / 1e12
+    kept = (20 * saved + 2 * job.tokens) / 1e12  # 32,000 words: two bytes each
     bandwidth = max(one.best.accelerators * 98e6, saved / 60) / 1e9  # 98 MB/s per card, and no longer than a minute
     capacity = max(kept, bandwidth / 0.9095)
     monthly = capacity * 135 + max(bandwidth - 0.1137 * capacity, 0) * 532
