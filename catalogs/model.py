@@ -146,6 +146,9 @@ class Model(Record):
             raise ValueError("window and window_layers must both be given or both be 0")
         if self.moe is None and self.ffn == 0:
             raise ValueError("a dense model needs ffn above 0")
-        if self.moe is not None and self.moe.first_dense_layers >= self.layers:
-            raise ValueError(f"first_dense_layers {self.moe.first_dense_layers} leaves no MoE layer")
+        if self.moe is not None and self.layers - self.moe.first_dense_layers < self.moe.every:
+            raise ValueError(
+                f"of {self.layers} layers first_dense_layers {self.moe.first_dense_layers} and every {self.moe.every} "
+                "leave none with experts"
+            )
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from pydantic import ValidationError
 
 from catalogs import Catalog, Model
 from costmodels.architecture import Architecture
@@ -72,3 +73,20 @@ def test_batches_are_whole_sequences_or_rounded_as_printed(model: Model) -> None
     if model.batch_tokens is not None:
         assert model.seq
         assert model.batch_tokens % model.seq == 0 or model.batch_tokens % 100_000 == 0
+
+
+def _of_four_layers(first_dense: int, every: int) -> Model:
+    record = MODELS["mixtral-8x7b"].model_dump()
+    record["moe"] |= {"first_dense_layers": first_dense, "every": every}
+    return Model.model_validate(record | {"layers": 4})
+
+
+@pytest.mark.parametrize(("first_dense", "every"), [(3, 1), (2, 2), (0, 4)])
+def test_one_layer_with_experts_is_enough(first_dense: int, every: int) -> None:
+    assert Architecture.of(_of_four_layers(first_dense, every)).moe_layers == 1
+
+
+@pytest.mark.parametrize(("first_dense", "every"), [(4, 1), (3, 2), (0, 5)])
+def test_a_model_with_experts_has_a_layer_of_them(first_dense: int, every: int) -> None:
+    with pytest.raises(ValidationError, match="leave none with experts"):
+        _of_four_layers(first_dense, every)

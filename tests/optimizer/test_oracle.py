@@ -48,13 +48,14 @@ def models(draw: st.DrawFn) -> Model:
     moe = None
     if draw(flag):
         experts = draw(st.sampled_from((4, 8, 16)))
+        every = draw(st.sampled_from((1, 1, 2)))
         moe = Moe(
             experts=experts,
             topk=draw(st.integers(1, experts)),
             ffn=draw(st.sampled_from((512, 1408, 4096))),
             shared_ffn=draw(st.sampled_from((0, 1024, 2816))),
-            first_dense_layers=draw(st.integers(0, min(3, layers - 1))),
-            every=draw(st.sampled_from((1, 1, 2))),
+            first_dense_layers=draw(st.integers(0, min(3, layers - every))),
+            every=every,
             router_bias=draw(flag),
             expert_bias=draw(flag),
             shared_gate=draw(flag),
