@@ -20,6 +20,7 @@ from optimizer.accuracy.trainings import PublishedRun, published_runs
 from optimizer.accuracy.trainings_page import trainings_section
 from optimizer.accuracy.validate import cross_validate, validate
 from optimizer.accuracy.validation import Validation
+from optimizer.calibration.folds import Progress
 from optimizer.measured.table import RunTable
 
 START, END = "<!-- accuracy: begin -->", "<!-- accuracy: end -->"
@@ -93,15 +94,15 @@ class Scoreboard:
     trainings: tuple[PublishedRun, ...]
 
     @classmethod
-    def of(cls, catalog: Catalog, runs: Iterable[Run]) -> Scoreboard:
-        """Predict everything; minutes for some thousand rows."""
+    def of(cls, catalog: Catalog, runs: Iterable[Run], *, progress: Progress | None = None) -> Scoreboard:
+        """Predict everything: half an hour for some thousand rows; ``progress`` is told after every fit."""
         rows = tuple(runs)
         return cls(
             catalog,
             validate(catalog, rows),
-            cross_validate(catalog, rows),
-            cross_validate(catalog, rows, by="model"),
-            cross_validate(catalog, rows, by="source"),
+            cross_validate(catalog, rows, progress=progress),
+            cross_validate(catalog, rows, by="model", progress=progress),
+            cross_validate(catalog, rows, by="source", progress=progress),
             published_runs(catalog),
         )
 

@@ -19,7 +19,16 @@ from optimizer.accuracy.memory import Memory
 from optimizer.accuracy.validation import Validation
 from optimizer.calibration.deviations import cluster_sigmas, held_apart_sigmas
 from optimizer.calibration.fit import fit
-from optimizer.calibration.folds import by_group, by_model, by_source, dealt, fits_apart, held_apart, predicted_apart
+from optimizer.calibration.folds import (
+    Progress,
+    by_group,
+    by_model,
+    by_source,
+    dealt,
+    fits_apart,
+    held_apart,
+    predicted_apart,
+)
 from optimizer.calibration.parts import Fit
 from optimizer.calibration.software import labels_of, shift_name
 from optimizer.measured.memory import predicted_gib
@@ -49,6 +58,7 @@ def cross_validate(
     by: Literal["group", "model", "source"] = "group",
     folds: int = 8,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> Validation:
     """Predict measured runs by fits that have not seen their groups, their models, or their sources.
 
@@ -62,6 +72,7 @@ def cross_validate(
             architecture, wherever it ran) or a whole ``source``.
         folds: parts into which groups or models are dealt (every source is a part of its own).
         seed: of the dealing.
+        progress: told after every fit to a part of the rows.
     """
     rows = tuple(runs)
     table, memory, skipped = _read(catalog, rows)
@@ -69,12 +80,12 @@ def cross_validate(
         return _nothing(rows, memory, skipped)
     fitted = fit(catalog, table)
     groups = dealt(table, folds, seed=seed, key=by_model if by == "model" else by_group)
-    seconds = held_apart(catalog, table, fitted, groups)
+    seconds = held_apart(catalog, table, fitted, groups, progress=progress)
     sigma: Column = held_apart_sigmas(table, np.log(table.measured_s / seconds), groups)
     unseen: dict[str, Fit] = {}
     if by == "source":
         fold = dealt(table, 0, key=by_source)
-        fits = fits_apart(catalog, table, fitted, fold)
+        fits = fits_apart(catalog, table, fitted, fold, progress=progress)
         seconds = predicted_apart(catalog, table, fits, fold)
         unseen = {run.source: fits[int(part)] for run, part in zip(table.runs, fold, strict=True)}
         clusters = cluster_sigmas(table, np.log(table.measured_s / seconds))

@@ -17,6 +17,9 @@ from optimizer.measured.table import RunTable
 Rows = NDArray[np.intp]
 """Index or fold of rows of a table."""
 
+Progress = Callable[[int, int], None]
+"""Called with folds fitted and folds there are."""
+
 
 def by_group(run: Run) -> object:
     """One campaign on one architecture."""
@@ -42,7 +45,15 @@ def dealt(table: RunTable, folds: int, *, seed: int = 0, key: Callable[[Run], ob
     return np.array([fold[group] for group in groups], dtype=np.intp)
 
 
-def held_apart(catalog: Catalog, table: RunTable, fitted: Fit, fold: Rows, *, anchor: Anchor | None = None) -> Column:
+def held_apart(
+    catalog: Catalog,
+    table: RunTable,
+    fitted: Fit,
+    fold: Rows,
+    *,
+    anchor: Anchor | None = None,
+    progress: Progress | None = None,
+) -> Column:
     """Predicted seconds of every row by a fit that has not seen the row's fold.
 
     Args:
@@ -51,18 +62,29 @@ def held_apart(catalog: Catalog, table: RunTable, fitted: Fit, fold: Rows, *, an
         fitted: a fit to all rows, where the fits to parts start from.
         fold: of every row.
         anchor: what the fits are drawn to.
+        progress: told after every fold.
     """
-    return predicted_apart(catalog, table, fits_apart(catalog, table, fitted, fold, anchor=anchor), fold, anchor=anchor)
+    fits = fits_apart(catalog, table, fitted, fold, anchor=anchor, progress=progress)
+    return predicted_apart(catalog, table, fits, fold, anchor=anchor)
 
 
 def fits_apart(
-    catalog: Catalog, table: RunTable, fitted: Fit, fold: Rows, *, anchor: Anchor | None = None
+    catalog: Catalog,
+    table: RunTable,
+    fitted: Fit,
+    fold: Rows,
+    *,
+    anchor: Anchor | None = None,
+    progress: Progress | None = None,
 ) -> dict[int, Fit]:
     """The fit to the rows outside each fold; arguments as of :func:`held_apart`."""
     fits = {}
-    for part in np.unique(fold):
+    parts = np.unique(fold)
+    for part in parts:
         rest = np.flatnonzero(fold != part)
         fits[int(part)] = fit(catalog, table.select(rest), start=fitted, anchor=anchor) if rest.size else Fit()
+        if progress is not None:
+            progress(len(fits), parts.size)
     return fits
 
 

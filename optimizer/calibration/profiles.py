@@ -12,7 +12,7 @@ from catalogs.profile import Profile
 from optimizer.calibration.constants import CONSTANTS
 from optimizer.calibration.deviations import Spread, cluster_sigmas
 from optimizer.calibration.fit import fit
-from optimizer.calibration.folds import by_source, dealt, held_apart
+from optimizer.calibration.folds import Progress, by_source, dealt, held_apart
 from optimizer.calibration.parts import Anchor, Fit, level_keys
 from optimizer.calibration.software import Label, labels_of, shift_name
 from optimizer.measured.table import Combination, RunTable
@@ -23,7 +23,9 @@ ENOUGH_GROUPS = 4
 """Groups of runs below which single runs are held apart: a cluster's own history is often one model."""
 
 
-def calibrated(catalog: Catalog, table: RunTable, *, date: str, alone: bool = False) -> list[Profile]:
+def calibrated(
+    catalog: Catalog, table: RunTable, *, date: str, alone: bool = False, progress: Progress | None = None
+) -> list[Profile]:
     """Profiles of the combinations in a table, fitted to its rows.
 
     Args:
@@ -33,15 +35,16 @@ def calibrated(catalog: Catalog, table: RunTable, *, date: str, alone: bool = Fa
         date: of the fit, ISO.
         alone: draw to the general priors instead, as the shipped profiles themselves were fitted, and learn from whole
             sources held apart what another cluster adds.
+        progress: told after every fit to a part of the rows.
     """
     anchor = Anchor() if alone else anchor_of(catalog, table)
     fitted = fit(catalog, table, anchor=anchor)
     few = len(set(table.groups)) < ENOUGH_GROUPS
     fold = np.arange(len(table)) % FOLDS if few else dealt(table, FOLDS)
-    residuals = np.log(table.measured_s / held_apart(catalog, table, fitted, fold, anchor=anchor))
+    residuals = np.log(table.measured_s / held_apart(catalog, table, fitted, fold, anchor=anchor, progress=progress))
     clusters = {False: 0.0, True: 0.0}
     if alone:
-        apart = held_apart(catalog, table, fitted, dealt(table, 0, key=by_source))
+        apart = held_apart(catalog, table, fitted, dealt(table, 0, key=by_source), progress=progress)
         clusters = cluster_sigmas(table, np.log(table.measured_s / apart))
     return profiles_of(catalog, table, fitted, Spread.of(table, residuals), clusters, date=date, anchor=anchor)
 

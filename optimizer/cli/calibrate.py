@@ -77,6 +77,7 @@ def _from_runs(catalog: Catalog, paths: list[Path], when: str, out: Path, *, alo
     from optimizer.accuracy.validate import validate
     from optimizer.atomic import write_atomically
     from optimizer.calibration.profiles import calibrated, to_yaml
+    from optimizer.cli.progress import progress_bar
     from optimizer.measured.reading import run_table
 
     read = [run for path in paths for run in read_runs(path)]
@@ -86,7 +87,8 @@ def _from_runs(catalog: Catalog, paths: list[Path], when: str, out: Path, *, alo
         raise DataFileError(f"{paths[0]}: no row can be predicted: {reasons}")
     if complaint := validate(catalog, read).in_other_units():
         raise DataFileError(f"{paths[0]}: {complaint}; correct them, or leave them out by a reason in column 'suspect'")
-    profiles = calibrated(catalog, table, date=when, alone=alone)
+    with progress_bar("fitting without parts of the runs") as told:
+        profiles = calibrated(catalog, table, date=when, alone=alone, progress=told)
     write_atomically(out, to_yaml(profiles))
     said = []
     for one in profiles:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from optimizer.cli.options import CatalogDirs
+
+FITTING = "fitting without parts of the runs"
+"""What a progress bar says."""
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +40,7 @@ def validate(
         typer.Option(
             "--scoreboard",
             metavar="DIR",
-            help="Write accuracy.md and images/accuracy.svg there (needs scipy; minutes).",
+            help="Write accuracy.md and images/accuracy.svg there (needs scipy; half an hour).",
         ),
     ] = None,
     catalog: CatalogDirs = None,
@@ -60,25 +63,28 @@ def validate(
     from optimizer.atomic import write_atomically
     from optimizer.cli.layers import open_catalog
     from optimizer.cli.output import print_line
+    from optimizer.cli.progress import progress_bar
 
     opened = open_catalog(catalog)
     rows = [run for path in runs for run in read_runs(path)] if runs else opened.runs
     if scoreboard is not None:
         from optimizer.accuracy.scoreboard import Scoreboard
 
-        for path in Scoreboard.of(opened, rows).write(scoreboard):
+        with progress_bar(FITTING) as told:
+            board = Scoreboard.of(opened, rows, progress=told)
+        for path in board.write(scoreboard):
             print_line(f"written {path}")
         return
     if held_apart + by_model + by_source > 1:
         raise UsageError(
             "--cv holds groups of runs apart, --new-models architectures and --loso whole sources; give one of them"
         )
-    if by_source:
-        found = validation.cross_validate(opened, rows, by="source")
-    elif by_model:
-        found = validation.cross_validate(opened, rows, by="model")
+    by: Literal["group", "model", "source"] = "source" if by_source else "model" if by_model else "group"
+    if held_apart or by != "group":
+        with progress_bar(FITTING) as told:
+            found = validation.cross_validate(opened, rows, by=by, progress=told)
     else:
-        found = (validation.cross_validate if held_apart else validation.validate)(opened, rows)
+        found = validation.validate(opened, rows)
     print_line(found.to_text())
     if out is not None:
         text = json.dumps(found.to_json(), indent=2, ensure_ascii=False, allow_nan=False)

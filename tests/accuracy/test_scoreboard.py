@@ -35,3 +35,10 @@ def test_scoreboard_writes_its_pages(catalog: Catalog, tmp_path: Path) -> None:
     assert "old" not in text
     assert text.startswith("before")
     assert text.endswith("after\n")
+
+
+def test_work_of_minutes_tells_how_far_it_is(catalog: Catalog) -> None:
+    rows = [made(f"{source}-{gbs}", gbs / 20.0, source=source, gbs=gbs) for source in "abc" for gbs in (64, 128)]
+    told: list[tuple[int, int]] = []
+    cross_validate(catalog, rows, by="source", folds=2, progress=lambda done, of: told.append((done, of)))
+    assert told == [(1, 2), (2, 2), (1, 3), (2, 3), (3, 3)]
