@@ -33,8 +33,8 @@ def drawn_model(rng: random.Random) -> Model:
             topk=rng.randint(1, experts),
             ffn=rng.choice((512, 1408, 8192)),
             shared_ffn=rng.choice((0, 1024)),
-            first_dense_layers=rng.randint(0, 1),
-            every=rng.choice((1, 1, 2)),
+            first_dense_layers=(first_dense := rng.randint(0, 1)),
+            every=min(rng.choice((1, 1, 2)), layers - first_dense),
         )
     if rng.random() < 0.2:
         mla = Mla(q_lora=rng.choice((0, 512)), kv_lora=256, rope_head_dim=32, nope_head_dim=64, v_head_dim=64)
