@@ -264,6 +264,8 @@ def test_reader_turns_the_config_back_into_the_record(name: str, tmp_path: Path)
     read = read_hf_config(path)
     bookkeeping = {"name", "title", "year", "seq", "batch_tokens", "params", "active_params"}
     bookkeeping |= {"sources", "date", "notes", "estimated"}
+    if name == "bloom-176b":  # its developers train with dropout, its config is for inference
+        bookkeeping |= {"dropout"}
     assert read.model_dump(exclude=bookkeeping) == model.model_dump(exclude=bookkeeping)
     assert int(total_params(Architecture.of(read))) == model.params
 
