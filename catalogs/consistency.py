@@ -9,6 +9,8 @@ from catalogs.catalog import KINDS, Catalog
 from catalogs.errors import DataFileError
 from catalogs.inheritance import GENERIC
 from catalogs.naming import unknown_name
+from catalogs.profile import Profile
+from catalogs.training import Training
 
 PEAK_OF_PRECISION = {"bf16": "bf16", "fp16": "fp16", "fp8": "fp8", "mxfp8": "fp8", "nvfp4": "fp4"}
 """Training precision to the accelerator dtype whose peak its matmuls run at."""
@@ -97,13 +99,7 @@ def check_profile_frameworks(catalog: Catalog) -> Iterator[str]:
 def check_profile_precisions(catalog: Catalog) -> Iterator[str]:
     """The accelerator of a profile has a peak at the profile's precision."""
     for profile in catalog.profiles.values():
-        accelerator = catalog.accelerators.get(profile.accelerator)
-        dtype = PEAK_OF_PRECISION[profile.precision]
-        if accelerator is not None and dtype not in accelerator.peak_flops_per_s:
-            yield (
-                f"profile {profile.name}: {accelerator.name} has no {dtype} peak; "
-                f"remove the profile or add peak_flops_per_s.{dtype} to the accelerator"
-            )
+        yield from _without_peak(f"profile {profile.name}", profile, "remove the profile", catalog)
 
 
 def check_profile_parents(catalog: Catalog) -> Iterator[str]:
@@ -146,13 +142,7 @@ def check_training_names(catalog: Catalog) -> Iterator[str]:
 def check_training_peaks(catalog: Catalog) -> Iterator[str]:
     """The accelerator of a published training has a peak at the precision of the training."""
     for training in catalog.trainings.values():
-        accelerator = catalog.accelerators.get(training.accelerator)
-        dtype = PEAK_OF_PRECISION[training.precision]
-        if accelerator is not None and dtype not in accelerator.peak_flops_per_s:
-            yield (
-                f"training {training.name}: {accelerator.name} has no {dtype} peak; correct its precision or add "
-                f"peak_flops_per_s.{dtype} to the accelerator"
-            )
+        yield from _without_peak(f"training {training.name}", training, "correct its precision", catalog)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -196,6 +186,17 @@ def _load_problem(catalog: Catalog, kind: str) -> str | None:
     except DataFileError as error:
         return str(error)
     return None
+
+
+def _without_peak(owner: str, one: Profile | Training, remedy: str, catalog: Catalog) -> Iterator[str]:
+    """A complaint where the accelerator has no peak at the precision; one that is unknown is another check's."""
+    accelerator = catalog.accelerators.get(one.accelerator)
+    dtype = PEAK_OF_PRECISION[one.precision]
+    if accelerator is not None and dtype not in accelerator.peak_flops_per_s:
+        yield (
+            f"{owner}: {accelerator.name} has no {dtype} peak; {remedy} or add peak_flops_per_s.{dtype} "
+            "to the accelerator"
+        )
 
 
 def _unknown(owner: str, field: str, name: str, known: Iterable[str]) -> str:
