@@ -9,11 +9,8 @@ from catalogs.catalog import KINDS, Catalog
 from catalogs.errors import DataFileError
 from catalogs.inheritance import GENERIC
 from catalogs.naming import unknown_name
-from catalogs.profile import Profile
+from catalogs.profile import PEAK_DTYPE, Profile
 from catalogs.training import Training
-
-PEAK_OF_PRECISION = {"bf16": "bf16", "fp16": "fp16", "fp8": "fp8", "mxfp8": "fp8", "nvfp4": "fp4"}
-"""Training precision to the accelerator dtype whose peak its matmuls run at."""
 
 Check = Callable[[Catalog], Iterator[str]]
 
@@ -191,7 +188,7 @@ def _load_problem(catalog: Catalog, kind: str) -> str | None:
 def _without_peak(owner: str, one: Profile | Training, remedy: str, catalog: Catalog) -> Iterator[str]:
     """A complaint where the accelerator has no peak at the precision; one that is unknown is another check's."""
     accelerator = catalog.accelerators.get(one.accelerator)
-    dtype = PEAK_OF_PRECISION[one.precision]
+    dtype = PEAK_DTYPE[one.precision]
     if accelerator is not None and dtype not in accelerator.peak_flops_per_s:
         yield (
             f"{owner}: {accelerator.name} has no {dtype} peak; {remedy} or add peak_flops_per_s.{dtype} "

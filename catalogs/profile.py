@@ -11,6 +11,9 @@ from catalogs.record import Record
 
 Precision = Literal["bf16", "fp16", "fp8", "mxfp8", "nvfp4"]
 
+PEAK_DTYPE: dict[Precision, str] = {"bf16": "bf16", "fp16": "fp16", "fp8": "fp8", "mxfp8": "fp8", "nvfp4": "fp4"}
+"""Training precision to the dtype whose dense peak its matmuls run at."""
+
 
 class Profile(Record):
     """How well one framework drives one accelerator at one precision.

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from catalogs.accelerator import Accelerator
 from catalogs.errors import UnsupportedError
 from catalogs.fabric import Fabric
-from catalogs.profile import Precision
+from catalogs.profile import PEAK_DTYPE, Precision
 from costmodels.columns import Column, Columns
-
-PEAK_DTYPE: dict[Precision, str] = {"bf16": "bf16", "fp16": "fp16", "fp8": "fp8", "mxfp8": "fp8", "nvfp4": "fp4"}
-"""Training precision to the dtype whose dense peak its matmuls run at."""
 
 
 @dataclass(frozen=True, eq=False)

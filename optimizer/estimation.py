@@ -10,8 +10,8 @@ import numpy as np
 from catalogs.assumption import Assumption
 from catalogs.catalog import Catalog
 from catalogs.errors import UnsupportedError, UsageError
+from catalogs.profile import PEAK_DTYPE
 from costmodels.architecture import Architecture
-from costmodels.device import PEAK_DTYPE
 from costmodels.flops import forward_flops, model_flops_per_token
 from costmodels.parameters import active_params, total_params
 from costmodels.run import DAY_S

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from catalogs.catalog import Catalog
 from catalogs.errors import ClusterplanError
 from catalogs.framework import Framework
+from catalogs.profile import PEAK_DTYPE
 from catalogs.training import PublishedLayout, Training
-from costmodels.device import PEAK_DTYPE
 from optimizer.catalog_variant import with_framework, with_network, with_offers
 from optimizer.configuration import Configuration
 from optimizer.configure import configure

@@ -199,7 +199,7 @@ def _every(
 def _peak_flops(job: Job, site: Site) -> float:
     """FLOPs that the most accelerators deliver at their full peak within the date and the money."""
     price = site.prices[0]
-    from costmodels.device import PEAK_DTYPE
+    from catalogs.profile import PEAK_DTYPE
 
     peak = float(
         {str(name): value for name, value in site.accelerator.peak_flops_per_s.items()}[PEAK_DTYPE[site.precision]]
